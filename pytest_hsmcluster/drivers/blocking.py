@@ -1,0 +1,65 @@
+"""How does a plain function call wait for a flow?"""
+
+from typing import TypeVar, cast
+
+from ..errors import Stuck
+from ..sim.clock import Pace
+from ..sim.flow import Flow
+from ..sim.scheduler import Scheduler, Task
+
+T = TypeVar("T")
+
+
+class BlockingDriver:
+    """Steps the scheduler until the caller's own flow has ended.
+
+    Whatever else is due meanwhile happens too: a sweep, a second client's background copies.
+    """
+
+    def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
+        self._scheduler = scheduler
+        self._pace = pace
+
+    def run(self, flow: Flow[T], lane: int, what: str) -> T:
+        """Return what the flow returns, or raise what it raises.
+
+        Raises:
+            Stuck: nothing is left that could ever wake the flow.
+            UsageError: called from inside a step of the same scheduler.
+        """
+        scheduler = self._scheduler
+        if self._pace is not None:
+            scheduler.advance_to(self._pace.reached_ns())
+        scheduler.enter()
+        try:
+            due_ns = scheduler.next_due_ns()
+            if due_ns is not None and due_ns <= scheduler.now_ns:
+                task = scheduler.spawn(flow, lane, what)
+            else:
+                try:
+                    wait = next(flow)
+                except StopIteration as end:
+                    return cast(T, end.value)
+                task = scheduler.adopt(flow, wait, lane, what)
+            return cast(T, self._drive(task))
+        finally:
+            scheduler.stepping = False
+
+    def _drive(self, task: Task) -> object:
+        task.collect = _collected
+        scheduler = self._scheduler
+        try:
+            while not task.done:
+                if scheduler.idle:
+                    raise Stuck(scheduler.who_waits())
+                if self._pace is not None:
+                    self._pace.wait_until(scheduler.next_due_ns() or 0)
+                scheduler.step()
+        except BaseException:
+            scheduler.end(task)
+            raise
+        return task.result()
+
+
+def _collected(task: Task) -> None:
+    """The driver that steps takes the result itself."""

@@ -1,0 +1,41 @@
+"""How fast does simulated time go when somebody wants to watch?"""
+
+import math
+import time
+
+from ..errors import UsageError
+from ..sim.clock import NS
+
+
+class RealPace:
+    """Ties simulated time to the wall clock, `rate` simulated seconds a real one.
+
+    The package's only reader of the wall clock and its only sleep.
+    """
+
+    def __init__(self, rate: float = 1.0) -> None:
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not math.isfinite(rate) or rate <= 0:
+            raise UsageError(
+                f"a real clock's rate is a number above 0 (1 is real pace, 20 is twenty times faster); got {rate!r}"
+            )
+        self.rate = float(rate)
+        self.begin(0)
+
+    def begin(self, now_ns: int) -> None:
+        """Tie the present instants of both times together."""
+        self._origin_ns = now_ns
+        self._started_s = time.monotonic()
+
+    def reached_ns(self) -> int:
+        """Return the simulated instant (ns) that belongs to the present real one."""
+        return self._origin_ns + round((time.monotonic() - self._started_s) * self.rate * NS)
+
+    def early_s(self, instant_ns: int) -> float:
+        """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
+        return (instant_ns - self._origin_ns) / NS / self.rate - (time.monotonic() - self._started_s)
+
+    def wait_until(self, instant_ns: int) -> None:
+        """Sleep until real time has come to a simulated instant."""
+        early_s = self.early_s(instant_ns)
+        if early_s > 0:
+            time.sleep(early_s)

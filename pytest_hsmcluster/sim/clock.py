@@ -1,0 +1,91 @@
+"""What time is it in the cluster, and how does a test let it pass?"""
+
+import math
+from typing import Protocol
+
+from ..errors import UsageError
+from .scheduler import Scheduler
+
+NS = 1_000_000_000
+
+
+def to_ns(seconds: float, what: str) -> int:
+    """Return a duration in ns.
+
+    Raises:
+        UsageError: not a finite number, or negative; names `what`.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        raise UsageError(f"{what} is a number of seconds, 0 or more; got {seconds!r}")
+    return round(seconds * NS)
+
+
+class Pace(Protocol):
+    """How simulated time is tied to real time; only the real clock has one."""
+
+    rate: float
+
+    def begin(self, now_ns: int) -> None:
+        """Tie the present instants of both times together."""
+
+    def reached_ns(self) -> int:
+        """Return the instant that simulated time should have reached by now."""
+
+    def early_s(self, instant_ns: int) -> float:
+        """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
+
+    def wait_until(self, instant_ns: int) -> None:
+        """Return when real time has come to a simulated instant."""
+
+
+class HsmClock:
+    """Simulated time of one cluster.  It answers and never sleeps, unless the clock is real.
+
+    Attributes:
+        pace: None for a virtual clock.
+    """
+
+    def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
+        self._scheduler = scheduler
+        self.pace = pace
+
+    @property
+    def now(self) -> float:
+        """The present instant in seconds since the cluster was made."""
+        return self._scheduler.now_ns / NS
+
+    @property
+    def now_ns(self) -> int:
+        """The present instant in ns since the cluster was made."""
+        return self._scheduler.now_ns
+
+    @property
+    def real(self) -> bool:
+        """Whether simulated time follows the wall clock."""
+        return self.pace is not None
+
+    def advance(self, seconds: float) -> None:
+        """Let this much time pass; everything that is due meanwhile happens, sweeps included.
+
+        Raises:
+            UsageError: negative or not finite.
+        """
+        self._go_to(self._scheduler.now_ns + to_ns(seconds, "advance()"))
+
+    def run_until_idle(self) -> None:
+        """Let time pass until nothing but the service's own periodic work is left to do."""
+        while not self._scheduler.idle:
+            due_ns = self._scheduler.next_due_ns()
+            assert due_ns is not None, "a foreground timer is due"
+            self._go_to(due_ns)
+
+    def _go_to(self, instant_ns: int) -> None:
+        if self.pace is not None:
+            while (due_ns := self._scheduler.next_due_ns()) is not None and due_ns < instant_ns:
+                self.pace.wait_until(due_ns)
+                self._scheduler.advance_to(due_ns)
+            self.pace.wait_until(instant_ns)
+        self._scheduler.advance_to(instant_ns)
+
+    def __repr__(self) -> str:
+        return f"<HsmClock {self.now:.6f} s{', real' if self.real else ''}>"
