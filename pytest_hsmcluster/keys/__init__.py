@@ -1,0 +1,1 @@
+"""Real keys: kinds, attributes, mechanisms, masked objects and where randomness comes from."""
