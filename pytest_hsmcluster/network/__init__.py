@@ -1,0 +1,1 @@
+"""How commands travel between clients and HSMs."""

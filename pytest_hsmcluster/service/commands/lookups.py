@@ -1,0 +1,90 @@
+"""What does an HSM tell about keys, and what does it give out besides?"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...cryptoki import CKA, CKO
+from ..keystore import StoredKey
+from .base import Command
+
+if TYPE_CHECKING:
+    from ..calls import Call
+    from ..hsm import Hsm
+
+
+class PublicKey(Command):
+    """Hand out the public half of a pair, as SubjectPublicKeyInfo DER."""
+
+    name = "public_key"
+    changes = False
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def work(self, hsm: "Hsm", call: "Call") -> bytes:
+        material = hsm.key_for(call, self.handle).material
+        return (material.public() if material.part is CKO.PRIVATE_KEY else material).encoded
+
+
+class GetAttributes(Command):
+    """Hand out what is known of a key, never its value."""
+
+    name = "get_attributes"
+    changes = False
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def work(self, hsm: "Hsm", call: "Call") -> dict[CKA, Any]:
+        key = hsm.key_for(call, self.handle)
+        return {**key.attributes, CKA.CHECK_VALUE: key.material.check_value()}
+
+
+class CheckKey(Command):
+    """Say whether the key is here; SDK 5's availability check asks every HSM."""
+
+    name = "check_key"
+    changes = False
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def work(self, hsm: "Hsm", call: "Call") -> bool:
+        return self.handle in hsm.store.keys
+
+
+class FindKeys(Command):
+    """List the keys that the user may see and that fit a template: own, shared and public ones."""
+
+    name = "find_keys"
+    changes = False
+
+    def __init__(self, template: Mapping[CKA, Any], kind: str | None, part: CKO | None) -> None:
+        self.template = template
+        self.kind = kind
+        self.part = part
+
+    def work(self, hsm: "Hsm", call: "Call") -> list[StoredKey]:
+        user = hsm.login_of(call).user
+        wanted = list(self.template.items())
+        return [
+            key
+            for key in hsm.store.keys.values()
+            if key.usable_by(user)
+            and self.kind in (None, key.material.kind)
+            and self.part in (None, key.material.part)
+            and all(key.attributes.get(name) == value for name, value in wanted)
+        ]
+
+
+class Random(Command):
+    """Hand out random bytes."""
+
+    name = "random"
+    changes = False
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def work(self, hsm: "Hsm", call: "Call") -> bytes:
+        return hsm.source.random(self.count)

@@ -1,0 +1,369 @@
+"""What is one HSM, and how does it serve one request?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ..errors import ClusterError, HsmBusy, KeyCapacityReached, NotLoggedIn, SessionLimitReached
+from ..faults.injector import Faults
+from ..faults.points import Point
+from ..history.events import Cause, Kind
+from ..history.journal import Journal
+from ..keys.attributes import Attributes
+from ..keys.masking import MaskingKey
+from ..keys.material import Material
+from ..keys.source import KeySource
+from ..sim.flow import Flow, Signal
+from ..sim.scheduler import Scheduler
+from .accounts import Accounts
+from .audit import AuditEntry, AuditRecord, Opcode, entries
+from .calls import Call
+from .commands import denied, not_here
+from .keystore import KeyStore, StoredKey
+from .profile import Profile
+from .register import Register
+from .trouble import Trouble
+
+
+class HsmState(StrEnum):
+    """How an HSM is.  A throttled or partitioned one is up."""
+
+    UP = "up"
+    DOWN = "down"
+    PAUSED = "paused"
+    LOST = "lost"
+    JOINING = "joining"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One client's login on one HSM."""
+
+    number: int
+    user: str
+
+
+class World:
+    """What all HSMs of a cluster share: time, journal, numbers, faults, keys' origin."""
+
+    __slots__ = (
+        "deleted",
+        "faults",
+        "journal",
+        "linked",
+        "masking_key",
+        "profile",
+        "register",
+        "scheduler",
+        "source",
+        "touched",
+        "trouble",
+    )
+
+    def __init__(
+        self,
+        profile: Profile,
+        scheduler: Scheduler,
+        journal: Journal,
+        faults: Faults,
+        register: Register,
+        source: KeySource,
+        masking_key: MaskingKey,
+    ) -> None:
+        self.profile = profile
+        self.scheduler = scheduler
+        self.journal = journal
+        self.faults = faults
+        self.register = register
+        self.source = source
+        self.masking_key = masking_key
+        self.trouble = Trouble(scheduler, profile)
+        # Handles of token keys that may not be on every HSM: what the next sweep looks at.
+        self.touched: dict[int, None] = {}
+        # Handles of keys that some HSM removed because the application asked for it.
+        self.deleted: dict[int, None] = {}
+        # Whether two HSMs can reach each other; the network says.
+        self.linked: Callable[[str, str], bool] = lambda a, b: True
+
+    def touch(self, handle: int) -> None:
+        self.touched[handle] = None
+
+
+class Hsm:
+    """One HSM of a cluster.
+
+    Attributes:
+        id: `hsm-1`, …; a replacement gets a new one.
+        zone: availability zone.
+        state: how it is; see `HsmState`.
+        boots: how often it was started again.
+        ip: address of its network interface; a replacement gets a new one.
+    """
+
+    def __init__(self, id: str, zone: str, ip: str, world: World, accounts: Accounts) -> None:
+        self.id = id
+        self.zone = zone
+        self.ip = ip
+        self.state = HsmState.UP
+        self.boots = 0
+        self.throttled = False
+        self.accounts = accounts
+        self.profile = world.profile
+        self.source = world.source
+        self.register = world.register
+        self.masking_key = world.masking_key
+        self.scheduler = world.scheduler
+        self.journal = world.journal
+        self.store = KeyStore(id, world.profile.key_capacity, world.journal, world.scheduler, world.touch)
+        self.inflight: dict[Call, None] = {}
+        self.resumed = Signal(f"{id} resumed")
+        self._reach = world.faults.reach
+        self._trouble = world.trouble
+        self._deleted = world.deleted
+        self._sessions: dict[int, Session] = {}
+        self._audit: list[AuditRecord] = []
+        self._next_session = 1
+
+    def __repr__(self) -> str:
+        return f"<Hsm {self.id} {self.state} zone={self.zone} keys={len(self.store.keys)}>"
+
+    # -- for tests ---------------------------------------------------------------
+
+    @property
+    def keys(self) -> dict[int, StoredKey]:
+        """The ground truth: handle number → key with `.label`, `.owner`, `.token`; tombstoned ones left out.
+
+        An HSM that is off keeps its token keys, a lost one has none.
+        """
+        return dict(self.store.keys)
+
+    @property
+    def tombstones(self) -> dict[int, StoredKey]:
+        """Keys marked for later deletion: handle number → key."""
+        return dict(self.store.tombstones)
+
+    @property
+    def users(self) -> list[str]:
+        """Names of the users that exist on this HSM, in the order in which they were made."""
+        return list(self.accounts.users)
+
+    @property
+    def audit_log(self) -> list[AuditEntry]:
+        """The audit log of this HSM; what the service does by itself is not in it."""
+        return entries(self._audit)
+
+    @property
+    def session_count(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is up and silent."""
+        return self.state is HsmState.PAUSED
+
+    @property
+    def alive(self) -> bool:
+        """Whether it answers, or would if it were not paused."""
+        return self.state in (HsmState.UP, HsmState.PAUSED)
+
+    # -- serving ------------------------------------------------------------------
+
+    def serve(self, call: Call) -> Flow[Any]:
+        """Take one request through the rungs of an HSM and return the answer.
+
+        Raises:
+            ClusterError: the answer is a refusal.
+            ConnectionReset, MessageLost: this HSM lost power meanwhile.
+        """
+        request = call.request
+        assert request is not None, "a call of an HSM carries a request"
+        reach = self._reach
+        if (struck := reach(Point.HSM_RECEIVE, call)) is not None:
+            yield from self._trouble.strike(struck, call)
+        while self.paused:
+            yield self.resumed
+        try:
+            if self.throttled or len(self.inflight) > self.profile.queue_limit:
+                raise self._busy()
+            if (struck := reach(Point.HSM_AUTHORIZE, call)) is not None:
+                yield from self._trouble.strike(struck, call)
+            request.admit(self, call)
+            if (struck := reach(Point.HSM_EXECUTE, call)) is not None:
+                yield from self._trouble.strike(struck, call)
+            duration_ns = request.duration_ns(self)
+            if not self.scheduler.ahead(duration_ns, call.deadline_ns):
+                yield duration_ns
+            while self.paused:
+                yield self.resumed
+            worked = request.work(self, call)
+            if (struck := reach(Point.HSM_COMMIT, call)) is not None:
+                yield from self._trouble.strike(struck, call)
+            answer = request.settle(self, call, worked)
+        except ClusterError as refused:
+            self._log(call, refused.hsm_code or int(refused.ckr), type(refused).__name__)
+            raise
+        self._log(call, 0, "SUCCESS")
+        if (struck := reach(Point.HSM_REPLY, call)) is not None:
+            yield from self._trouble.strike(struck, call, done=request.changes)
+        while self.paused:
+            yield self.resumed
+        return answer
+
+    def _busy(self) -> HsmBusy:
+        return HsmBusy(
+            f"HSM Error: HSM is already busy generating the keys(or random bytes) for another request (0xBB, {self.id}); "
+            "back off and retry",
+            hsm=self.id,
+        )
+
+    def _log(self, call: Call, response: int, text: str) -> None:
+        request = call.request
+        if request is not None and request.opcode is not None:
+            self.log(request.opcode, call.session, response, text, call.user, tuple(request.handles()))
+
+    def log(
+        self,
+        opcode: Opcode,
+        session: int = 0,
+        response: int = 0,
+        text: str = "SUCCESS",
+        user: str | None = None,
+        handles: tuple[int, ...] = (),
+    ) -> None:
+        """Add an entry to the audit log."""
+        self._audit.append((self.scheduler.now_ns, self.boots, opcode, session, response, text, user, handles))
+
+    # -- what commands need ----------------------------------------------------------
+
+    def login_of(self, call: Call) -> Session:
+        """Return the client's login here.
+
+        Raises:
+            NotLoggedIn: there is none, or it ended with a restart.
+        """
+        session = self._sessions.get(call.session)
+        if session is None:
+            raise NotLoggedIn(f"{call.client!r} has no login on {self.id}; log in (again)", hsm=self.id)
+        return session
+
+    def key_for(self, call: Call, handle: int) -> StoredKey:
+        """Return a key that the client's user may use.
+
+        Raises:
+            NotLoggedIn, KeyNotOnHsm, KeyAccessDenied.
+        """
+        user = self.login_of(call).user
+        key = self.store.keys.get(handle)
+        if key is None:
+            raise not_here(self, handle, call.label)
+        if not key.usable_by(user):
+            raise denied(self, key, user, "may not use")
+        return key
+
+    def own_key(self, call: Call, handle: int) -> StoredKey:
+        """Return a key that the client's user owns.
+
+        Raises:
+            NotLoggedIn, KeyNotOnHsm, KeyAccessDenied.
+        """
+        user = self.login_of(call).user
+        key = self.store.keys.get(handle)
+        if key is None:
+            raise not_here(self, handle, call.label)
+        if key.owner != user:
+            raise denied(self, key, user, "does not own")
+        return key
+
+    def make_room(self, count: int) -> None:
+        """Refuse to make more keys than there is room for.
+
+        Raises:
+            KeyCapacityReached: no room.
+        """
+        if len(self.store) + count > self.store.capacity:
+            raise KeyCapacityReached(
+                f"{self.id} holds {len(self.store)} keys and has no room for {count} more (capacity {self.store.capacity}, "
+                "session keys included); delete keys or wrap rarely used ones out",
+                hsm=self.id,
+            )
+
+    def bear(
+        self, material: Material, attributes: Attributes, call: Call, session: int | None, cause: Cause, mat: str
+    ) -> StoredKey:
+        """Take in a key that has not been there before and return it."""
+        handle, name = self.register.birth(mat)
+        key = StoredKey(handle, name, mat, material, attributes, self.login_of(call).user, (), session)
+        self.store.insert(key, cause, call.op)
+        return key
+
+    def remove_key(self, handle: int, cause: Cause, op: int) -> None:
+        """Forget a key; a delete that was asked for is remembered beyond this HSM."""
+        self.store.remove(handle, cause, op)
+        if cause is Cause.DELETE:
+            self._deleted[handle] = None
+
+    def set_attribute(self, key: StoredKey, name: str, value: Any, op: int) -> None:
+        """Put a changed key in the place of the old one and write down what changed."""
+        self.store.replace(key)
+        self.journal.append((Kind.ATTRIBUTE, self.scheduler.now_ns, op, self.id, key.name, name, value))
+
+    def set_share(self, key: StoredKey, user: str, shared: bool, op: int) -> None:
+        """Put a key with changed shares in the place of the old one and write down what changed."""
+        self.store.replace(key)
+        self.journal.append((Kind.SHARE, self.scheduler.now_ns, op, self.id, key.name, user, shared))
+
+    def authenticate(self, user: str, password: str, op: int) -> None:
+        """Check a password, and count a bad one.
+
+        Raises:
+            LoginFailed, AccountLocked: see `Accounts.authenticate`.
+        """
+        limit = self.profile.lockout_after
+        locked = self.accounts.locked(user.lower(), limit)
+        try:
+            self.accounts.authenticate(user, password, limit, self.id)
+        except ClusterError:
+            if not locked and self.accounts.locked(user.lower(), limit):
+                self.journal.append((Kind.USER, self.scheduler.now_ns, op, self.id, user.lower(), "CU", "locked"))
+            raise
+
+    def open_session(self, client: int, user: str) -> None:
+        """Log a client in.
+
+        Raises:
+            SessionLimitReached: no more sessions.
+        """
+        if client not in self._sessions and len(self._sessions) >= self.profile.sessions_per_hsm:
+            raise SessionLimitReached(
+                f"HSM Error: Already maximum number of sessions are issued: {self.id} has {len(self._sessions)}",
+                hsm=self.id,
+            )
+        self._sessions[client] = Session(self._next_session, user)
+        self._next_session += 1
+
+    def close_session(self, client: int, cause: Cause, op: int = 0) -> None:
+        """End a client's session, if it has one, and the session keys in it."""
+        session = self._sessions.pop(client, None)
+        if session is not None:
+            self.store.end_session_keys(session.number, cause, op)
+
+    def end_all_sessions(self, cause: Cause) -> None:
+        """End every session and every session key."""
+        self._sessions.clear()
+        self.store.end_session_keys(None, cause)
+
+    def logged_in(self, user: str) -> bool:
+        """Whether some client is logged in as this user here."""
+        return any(session.user == user for session in self._sessions.values())
+
+    def audit(self) -> tuple[str, str, tuple[tuple[str, int, bool, bool], ...]]:
+        """Return what it really holds, in the shape of an `audit` event."""
+        return self.id, str(self.state), tuple(self._held())
+
+    def _held(self) -> Iterator[tuple[str, int, bool, bool]]:
+        held = [(key, False) for key in self.store.keys.values()] + [
+            (key, True) for key in self.store.tombstones.values()
+        ]
+        for key, tombstoned in sorted(held, key=lambda pair: pair[0].handle):
+            yield key.name, key.handle, key.token, tombstoned

@@ -1,0 +1,162 @@
+"""Which keys does one HSM hold, and what is known of every key of the cluster?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..cryptoki import CKA, CKO
+from ..errors import DataInvalid, KeyCapacityReached
+from ..history.events import Cause, Kind
+from ..history.journal import Journal
+from ..keys.attributes import Attributes
+from ..keys.material import Material
+from ..sim.scheduler import Scheduler
+
+CLASSES = {CKO.SECRET_KEY: "secret", CKO.PRIVATE_KEY: "private", CKO.PUBLIC_KEY: "public"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """One key as one HSM holds it; the same object serves on every HSM until one of them changes it.
+
+    Attributes:
+        handle: its number, the same on every HSM.
+        name: "key-N", its birth.
+        mat: "mat-N", its material.
+        owner: user name.
+        shares: users who may use it too.
+        session: the session that it lives in, or None for a token key.
+        changed: attributes that differ from birth, as (name, value).
+    """
+
+    handle: int
+    name: str
+    mat: str
+    material: Material
+    attributes: Attributes
+    owner: str
+    shares: tuple[str, ...] = ()
+    session: int | None = None
+    changed: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        return str(self.attributes[CKA.LABEL])
+
+    @property
+    def cls(self) -> str:
+        """`secret`, `private` or `public`."""
+        return CLASSES[self.material.part]
+
+    @property
+    def token(self) -> bool:
+        return self.session is None
+
+    def usable_by(self, user: str) -> bool:
+        """Whether a user may use it: its owner, those it is shared with, and everybody a public key."""
+        return user == self.owner or user in self.shares or self.material.part is CKO.PUBLIC_KEY
+
+    def with_attribute(self, name: CKA, value: Any, *, by_officer: bool) -> "StoredKey":
+        """Return the key with one attribute changed; `Attributes.with_changes` says what is refused."""
+        attributes = self.attributes.with_changes({name: value}, by_officer=by_officer)
+        changed = {**dict(self.changed), name.name.lower(): value}
+        return replace(self, attributes=attributes, changed=tuple(sorted(changed.items())))
+
+
+class KeyStore:
+    """The keys of one HSM.  Each change writes its event in the same instant.
+
+    Attributes:
+        keys: handle → key, in the order in which they came.
+        tombstones: handle → key, marked for later deletion: neither listed nor usable.
+        capacity: how many keys there is room for, session keys and tombstones included.
+    """
+
+    __slots__ = ("_journal", "_scheduler", "_touched", "capacity", "hsm", "keys", "tombstones")
+
+    def __init__(
+        self, hsm: str, capacity: int, journal: Journal, scheduler: Scheduler, touched: Callable[[int], None]
+    ) -> None:
+        self.hsm = hsm
+        self.capacity = capacity
+        self.keys: dict[int, StoredKey] = {}
+        self.tombstones: dict[int, StoredKey] = {}
+        self._journal = journal
+        self._scheduler = scheduler
+        self._touched = touched
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.tombstones)
+
+    def token_keys(self) -> Iterator[StoredKey]:
+        """Iterate over the untombstoned token keys."""
+        return (key for key in self.keys.values() if key.session is None)
+
+    def insert(self, key: StoredKey, cause: Cause, op: int = 0, source: str | None = None) -> None:
+        """Take a key in; one that is here already with the same material is left as it is.
+
+        Raises:
+            KeyCapacityReached: no room.
+            DataInvalid: the handle is taken by other material.
+        """
+        known = self.keys.get(key.handle)
+        if known is not None:
+            if known.mat != key.mat:
+                raise DataInvalid(
+                    f"handle {key.handle} is taken on {self.hsm} by other key material; the masked object is refused",
+                    hsm=self.hsm,
+                )
+            return
+        if key.handle not in self.tombstones and len(self) >= self.capacity:
+            raise KeyCapacityReached(
+                f"{self.hsm} holds {len(self)} keys and takes no more (capacity {self.capacity}, session keys included); "
+                "delete keys or wrap rarely used ones out",
+                hsm=self.hsm,
+            )
+        self.tombstones.pop(key.handle, None)
+        self.keys[key.handle] = key
+        self._journal.append(
+            (
+                Kind.HELD,
+                self._scheduler.now_ns,
+                op,
+                self.hsm,
+                key.name,
+                key.handle,
+                cause,
+                key.mat,
+                key.session is None,
+                key.cls,
+                key.material.kind,
+                key.label,
+                key.owner,
+                key.changed,
+                key.shares,
+                source,
+            )
+        )
+        if key.session is None:
+            self._touched(key.handle)
+
+    def remove(self, handle: int, cause: Cause, op: int = 0) -> None:
+        """Forget a key, tombstoned or not."""
+        key = self.keys.pop(handle, None) or self.tombstones.pop(handle)
+        self._journal.append((Kind.GONE, self._scheduler.now_ns, op, self.hsm, key.name, handle, cause))
+        if key.session is None:
+            self._touched(handle)
+
+    def tombstone(self, handle: int, cause: Cause, op: int = 0) -> None:
+        """Mark a key for later deletion."""
+        key = self.tombstones[handle] = self.keys.pop(handle)
+        self._journal.append((Kind.TOMBSTONED, self._scheduler.now_ns, op, self.hsm, key.name, handle, cause))
+        self._touched(handle)
+
+    def replace(self, key: StoredKey) -> None:
+        """Put a changed key in the place of the old one; the caller writes what changed."""
+        self.keys[key.handle] = key
+
+    def end_session_keys(self, session: int | None, cause: Cause, op: int = 0) -> None:
+        """Forget the keys of one session, or of all when `session` is None."""
+        for handle, key in list(self.keys.items()):
+            if key.session is not None and session in (None, key.session):
+                self.remove(handle, cause, op)

@@ -1,0 +1,277 @@
+"""Who switches HSMs on and off, lets new ones join, and takes backups?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ..errors import UsageError
+from ..faults.effects import Delay
+from ..faults.injector import Injection
+from ..faults.points import Point
+from ..history.events import Cause, Kind
+from ..sim.flow import Flow, Signal
+from ..sim.scheduler import SERVICE_LANE
+from .accounts import Accounts
+from .audit import Opcode
+from .backup import Backup, take
+from .calls import Call
+from .hsm import Hsm, HsmState, World
+from .keystore import StoredKey
+from .replication import Sweep
+
+MAX_HSMS = 28
+"""HSMs per cluster (AWS CloudHSM User Guide, "Quotas")."""
+
+
+class Service:
+    """The HSMs of one cluster and what AWS does with them.
+
+    Attributes:
+        hsms: id → HSM, lost ones included, in the order in which they were made.
+        backups: id → backup, in the order in which they were taken.
+        on_reset: called with the id of an HSM whose connections were closed.
+        on_joined: called with the id of an HSM that joined.
+    """
+
+    def __init__(
+        self, world: World, cluster_id: str, zones: Sequence[str], accounts: Accounts, default_password: str
+    ) -> None:
+        self.world = world
+        self.cluster_id = cluster_id
+        self._default_password = default_password
+        self.hsms: dict[str, Hsm] = {}
+        self.backups: dict[str, Backup] = {}
+        self.sweep = Sweep(world, self.hsms)
+        self.on_reset: Callable[[str], None] = _nobody
+        self.on_joined: Callable[[str], None] = _nobody
+        world.trouble.power = self
+        for zone in zones:
+            hsm = self._new(zone, accounts.copy())
+            self._state(hsm, Kind.UP, "created")
+        if world.profile.sweep:
+            self.sweep.start()
+        world.scheduler.spawn(self._daily_backups(), SERVICE_LANE, "daily backups", background=True)
+
+    # -- looking -----------------------------------------------------------------------
+
+    @property
+    def members(self) -> list[Hsm]:
+        """HSMs that have not been lost, in the order in which they were made."""
+        return [hsm for hsm in self.hsms.values() if hsm.state is not HsmState.LOST]
+
+    def hsm(self, id: str) -> Hsm:
+        """Return an HSM by its id, lost or not.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if id not in self.hsms:
+            raise UsageError(f"this cluster has no HSM {id!r}; it has {', '.join(self.hsms)}")
+        return self.hsms[id]
+
+    # -- power ---------------------------------------------------------------------------
+
+    def crash(self, id: str, struck: Call | None = None) -> None:
+        """Switch an HSM off; token keys survive, session keys, sessions and logins do not.
+
+        Args:
+            id: which; one that is off or lost already stays as it is.
+            struck: the call whose fault did it; it learns of it by itself.
+        """
+        hsm = self.hsm(id)
+        if hsm.alive:
+            self._through(Point.HSM_STOP, hsm, lambda: self._off(hsm, struck))
+
+    def restart(self, id: str) -> None:
+        """Switch an HSM on again.
+
+        Raises:
+            UsageError: it is lost for good.
+        """
+        hsm = self.hsm(id)
+        if hsm.state is HsmState.LOST:
+            raise UsageError(f"{id} is lost for good; replace({id!r}) lets a new one join")
+        if hsm.state is HsmState.DOWN:
+            self._through(Point.HSM_START, hsm, lambda: self._on(hsm))
+
+    def destroy(self, id: str, struck: Call | None = None) -> None:
+        """Lose an HSM with all that it holds."""
+        hsm = self.hsm(id)
+        if hsm.state is HsmState.LOST:
+            return
+        hsm.end_all_sessions(Cause.DESTROY)
+        for handle in [*hsm.store.keys, *hsm.store.tombstones]:
+            hsm.store.remove(handle, Cause.DESTROY)
+        self._cut_off(hsm, HsmState.LOST, Kind.LOST, struck)
+
+    def pause(self, id: str) -> None:
+        """Let an HSM fall silent: it is up and keeps what it has, and answers nobody."""
+        hsm = self.hsm(id)
+        if hsm.state is not HsmState.UP:
+            raise UsageError(f"{id} is {hsm.state}; only an HSM that is up can be paused")
+        hsm.state = HsmState.PAUSED
+        self._state(hsm, Kind.PAUSED, "pause")
+
+    def resume(self, id: str) -> None:
+        """Let a paused HSM go on; requests that waited are served."""
+        hsm = self.hsm(id)
+        if hsm.state is HsmState.PAUSED:
+            hsm.state = HsmState.UP
+            self._state(hsm, Kind.UP, "resume")
+            self._let_go(hsm)
+
+    # -- membership ------------------------------------------------------------------------
+
+    def add(self, zone: str, backup: Backup | None = None) -> Hsm:
+        """Order a new HSM; it joins from a snapshot after the profile's times.
+
+        Args:
+            zone: where.
+            backup: what it starts from; None is a snapshot of a live HSM, taken meanwhile, or the
+                newest backup when none lives then.
+
+        Raises:
+            UsageError: the cluster has 28 HSMs already.
+        """
+        if len(self.members) >= MAX_HSMS:
+            raise UsageError(f"a cluster has at most {MAX_HSMS} HSMs (AWS CloudHSM quota, fixed)")
+        hsm = self._new(zone, Accounts({}))
+        hsm.state = HsmState.JOINING
+        self._state(hsm, Kind.JOINING, "create-hsm")
+        self.world.scheduler.spawn(self._join(hsm, backup), SERVICE_LANE, f"{hsm.id} joins")
+        return hsm
+
+    def remove(self, id: str) -> None:
+        """Take an HSM out of the cluster for good, after a backup of it if it is alive."""
+        hsm = self.hsm(id)
+        if hsm.alive:
+            self.backup(id)
+        self.destroy(id)
+
+    def backup(self, id: str | None = None) -> Backup:
+        """Take a backup of an HSM that is up; None is the first.
+
+        Raises:
+            UsageError: it is not up, or none is.
+        """
+        hsm = self.hsm(id) if id else next((one for one in self.members if one.state is HsmState.UP), None)
+        if hsm is None or hsm.state is not HsmState.UP:
+            raise UsageError(f"a backup is taken of an HSM that is up; {id or 'every HSM'} is not")
+        hsm.log(Opcode.BACKUP_BEGIN)
+        backup = take(hsm, f"backup-{len(self.backups) + 1}", self.cluster_id, self._default_password)
+        hsm.log(Opcode.BACKUP_END)
+        self.backups[backup.id] = backup
+        return backup
+
+    def load(self, backup: Backup) -> None:
+        """Fill every HSM of a new cluster from a backup of another; each key is a birth here."""
+        for key in (*backup.keys, *backup.tombstones):
+            self.world.register.birth(self.world.register.material(key.material), key.handle)
+        for hsm in self.hsms.values():
+            self._restore(hsm, backup, Cause.RESTORE)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _new(self, zone: str, accounts: Accounts) -> Hsm:
+        number = len(self.hsms) + 1
+        hsm = Hsm(f"hsm-{number}", zone, f"10.0.0.{9 + number}", self.world, accounts)
+        self.hsms[hsm.id] = hsm
+        return hsm
+
+    def _state(self, hsm: Hsm, kind: Kind, cause: str) -> None:
+        self.world.journal.append((kind, self.world.scheduler.now_ns, hsm.id, hsm.zone, cause))
+
+    def _through(self, point: Point, hsm: Hsm, then: Callable[[], None]) -> None:
+        """Do something with an HSM's power unless a fault at that point prevents or delays it."""
+        struck = self.world.faults.reach(point, Call(0, None, None, None, SERVICE_LANE, hsm=hsm.id))
+        if struck is None:
+            then()
+        elif isinstance(struck.effect, Delay):
+            scheduler = self.world.scheduler
+            scheduler.at(scheduler.now_ns + struck.effect.ns, then, SERVICE_LANE)
+
+    def _off(self, hsm: Hsm, struck: Call | None) -> None:
+        if hsm.alive:
+            hsm.end_all_sessions(Cause.CRASH)
+            self._cut_off(hsm, HsmState.DOWN, Kind.DOWN, struck)
+
+    def _cut_off(self, hsm: Hsm, state: HsmState, kind: Kind, struck: Call | None) -> None:
+        hsm.state = state
+        hsm.throttled = False
+        self._state(hsm, kind, "fault" if struck is not None else "chaos")
+        self.world.trouble.interrupt(hsm, struck)
+        if self.world.profile.crash_peer == "reset":
+            self.on_reset(hsm.id)
+
+    def _on(self, hsm: Hsm) -> None:
+        if hsm.state is HsmState.DOWN:
+            hsm.state = HsmState.UP
+            hsm.boots += 1
+            self._state(hsm, Kind.UP, "restart")
+
+    def _let_go(self, hsm: Hsm) -> None:
+        resumed, hsm.resumed = hsm.resumed, Signal(hsm.resumed.name)
+        self.world.scheduler.fire(resumed)
+
+    def _join(self, hsm: Hsm, backup: Backup | None) -> Flow[None]:
+        profile = self.world.profile
+        yield profile.join_snapshot_ns
+        cause = Cause.JOIN if backup is None else Cause.RESTORE
+        if backup is None:
+            backup, cause = self._snapshot()
+        yield max(0, profile.join_active_ns - profile.join_snapshot_ns)
+        call = Call(0, None, None, None, SERVICE_LANE, hsm=hsm.id)
+        struck: Injection | None = self.world.faults.reach(Point.HSM_RESTORE, call)
+        if struck is not None:
+            if not isinstance(struck.effect, Delay):
+                hsm.state = HsmState.LOST
+                self._state(hsm, Kind.LOST, "restore failed")
+                return
+            yield struck.effect.ns
+        if hsm.state is not HsmState.JOINING:
+            return  # lost while it joined
+        self._restore(hsm, backup, cause)
+        hsm.state = HsmState.UP
+        self._state(hsm, Kind.JOINED, str(cause))
+        self._touch_differences(hsm)
+        self.on_joined(hsm.id)
+
+    def _snapshot(self) -> tuple[Backup, Cause]:
+        """Return what a joining HSM starts from: a live HSM now, or the newest backup when none lives."""
+        if any(hsm.state is HsmState.UP for hsm in self.members):
+            return self.backup(), Cause.JOIN
+        if self.backups:
+            return list(self.backups.values())[-1], Cause.RESTORE
+        empty = Backup(
+            "backup-0", self.cluster_id, "none", 0, (), (), Accounts({}), self.world.masking_key, self._default_password
+        )
+        return empty, Cause.JOIN
+
+    def _restore(self, hsm: Hsm, backup: Backup, cause: Cause) -> None:
+        hsm.log(Opcode.RESTORE_BEGIN)
+        hsm.accounts = backup.accounts.copy()
+        for key in (*backup.keys, *backup.tombstones):
+            hsm.store.insert(self._local(key), cause, source=backup.hsm)
+        for key in backup.tombstones:
+            hsm.store.tombstone(key.handle, cause)
+        hsm.log(Opcode.RESTORE_END)
+
+    def _local(self, key: StoredKey) -> StoredKey:
+        """Return a key with the names that its handle has in this cluster."""
+        register = self.world.register
+        return replace(key, name=register.names[key.handle], mat=register.mats[key.handle])
+
+    def _touch_differences(self, joined: Hsm) -> None:
+        for hsm in self.members:
+            for handle in (*hsm.store.keys, *joined.store.keys):
+                if (handle in hsm.store.keys) != (handle in joined.store.keys):
+                    self.world.touch(handle)
+
+    def _daily_backups(self) -> Flow[None]:
+        while True:
+            yield self.world.profile.backup_period_ns
+            if any(hsm.state is HsmState.UP for hsm in self.members):
+                self.backup()
+
+
+def _nobody(hsm: str) -> None:
+    """Nobody listens."""

@@ -1,0 +1,116 @@
+"""What does a fault do to the call that it strikes?
+
+Points know no HSM and HSMs know no fault: this is where an effect is performed.  What
+only a message can suffer (`drop`, `corrupt`) is done by the network.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..faults.effects import Corrupt, Crash, Delay, Destroy, Drop, Fail, Hold
+from ..faults.injector import Injection
+from ..sim.flow import Flow
+from ..sim.scheduler import Scheduler
+from .calls import Call
+from .profile import Profile
+
+if TYPE_CHECKING:
+    from .hsm import Hsm
+
+
+class MessageLost(Exception):
+    """A request or an answer vanished; nobody is told."""
+
+
+class ConnectionReset(Exception):
+    """The connection was closed while a request was under way."""
+
+
+class Power(Protocol):
+    """Whoever can switch HSMs off."""
+
+    def crash(self, hsm: str, struck: Call | None = None) -> None:
+        """Switch an HSM off."""
+
+    def destroy(self, hsm: str, struck: Call | None = None) -> None:
+        """Lose an HSM for good."""
+
+
+class Trouble:
+    """Performs effects on calls.
+
+    Attributes:
+        power: set by the service, which owns the HSMs.
+    """
+
+    power: Power
+
+    def __init__(self, scheduler: Scheduler, profile: Profile) -> None:
+        self._scheduler = scheduler
+        self._profile = profile
+
+    def strike(self, injection: Injection, call: Call, *, done: bool = False) -> Flow[None]:
+        """Perform an injection on a call.
+
+        Args:
+            injection: what the point answered.
+            call: whom it strikes.
+            done: whether something has been changed already, so that an injected error leaves it unknown.
+
+        Raises:
+            ClusterError: `fail`.
+            MessageLost: `drop`, or a crash whose peer hears nothing.
+            ConnectionReset: `corrupt`, or the call's own HSM lost power.
+        """
+        effect = injection.effect
+        if isinstance(effect, Delay):
+            yield from self.sleep(effect.ns, call)
+        elif isinstance(effect, Hold):
+            yield injection.held
+        elif isinstance(effect, Drop):
+            raise MessageLost
+        elif isinstance(effect, Corrupt):
+            raise ConnectionReset
+        elif isinstance(effect, Fail):
+            raise effect.error(hsm=call.hsm, outcome="info" if done else "fail", sdk=self._profile.sdk)
+        elif isinstance(effect, Crash | Destroy):
+            self.cut(effect, call)
+
+    def sleep(self, duration_ns: int, call: Call) -> Flow[None]:
+        """Let time pass for a call."""
+        if not self._scheduler.ahead(duration_ns, call.deadline_ns):
+            yield duration_ns
+
+    def cut(self, effect: Crash | Destroy, call: Call) -> None:
+        """Switch off the HSM that a crash or destroy is about.
+
+        Raises:
+            ConnectionReset, MessageLost: it was the call's own.
+        """
+        target = self.target(effect, call)
+        if isinstance(effect, Crash):
+            self.power.crash(target, call)
+        else:
+            self.power.destroy(target, call)
+        if target == call.hsm and call.request is not None:
+            raise self.silence_or_reset()
+
+    def target(self, effect: Crash | Destroy, call: Call) -> str:
+        """Return the id of the HSM that an effect is about: `source`, `here` or by name."""
+        if effect.target in (None, "here"):
+            chosen = call.hsm or call.source
+        elif effect.target == "source":
+            chosen = call.source or call.hsm
+        else:
+            chosen = effect.target
+        assert chosen is not None, "refused at install: a point without an HSM takes no crash"
+        return chosen
+
+    def silence_or_reset(self) -> Exception:
+        """Return what the peer of an HSM that lost power sees."""
+        return ConnectionReset() if self._profile.crash_peer == "reset" else MessageLost()
+
+    def interrupt(self, hsm: "Hsm", struck: Call | None) -> None:
+        """Cut off everybody whom an HSM serves, but not the call that caused it: it is told by `cut`."""
+        for call in list(hsm.inflight):
+            if call is not struck and call.task is not None:
+                self._scheduler.interrupt(call.task, self.silence_or_reset())
