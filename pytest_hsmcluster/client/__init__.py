@@ -1,0 +1,1 @@
+"""What applications call: clients of both SDKs, blocking and awaited."""

@@ -1,0 +1,50 @@
+"""Which HSM does the next call go to?
+
+The service's clients balance calls over all connected HSMs (AWS CloudHSM User Guide,
+"Clusters"); how exactly is not published.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..service.hsm import Hsm
+from ..service.profile import Profile
+from ..sim.entropy import Stream
+
+
+class Router:
+    """Picks one HSM among those that a client believes up.
+
+    `round_robin` goes through them in order, `random` draws from a seeded stream,
+    `least_busy` takes the one with the fewest requests under way (the first of equals),
+    `pinned` always the same one while it is up.
+    """
+
+    def __init__(self, profile: Profile, hsms: Mapping[str, Hsm], dice: Stream) -> None:
+        self._profile = profile
+        self._hsms = hsms
+        self._dice = dice
+        self._turn = 0
+        self._forced: list[str] = []
+
+    def force(self, hsm: str, count: int) -> None:
+        """Send the next `count` calls to one HSM, whatever the rule says."""
+        self._forced += [hsm] * count
+
+    def unforce(self, hsm: str) -> None:
+        """Forget what is left of `force` for one HSM."""
+        self._forced = [other for other in self._forced if other != hsm]
+
+    def pick(self, candidates: Sequence[str]) -> str:
+        """Return one of the candidates, or the HSM that a test forces even if it is none of them."""
+        if self._forced:
+            return self._forced.pop(0)
+        rule = self._profile.routing
+        if rule == "round_robin":
+            self._turn += 1
+            return candidates[(self._turn - 1) % len(candidates)]
+        if rule == "random":
+            return self._dice.choice(candidates)
+        if rule == "least_busy":
+            return min(candidates, key=lambda hsm: len(self._hsms[hsm].inflight))
+        pinned = self._profile.pinned_to
+        return pinned if pinned is not None and pinned in candidates else candidates[0]
