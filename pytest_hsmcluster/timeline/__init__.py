@@ -1,0 +1,1 @@
+"""Drawing a history: what is worth showing, where it stands, and in which characters."""
