@@ -1,0 +1,225 @@
+"""Which promises can a test ask for, and by what name?"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import UsageError
+from ..history.history import History
+from . import convergence, durability, identity, isolation, openability, orphans, resurrection, routing
+from .facts import Facts
+from .verdict import Backups, Finding, require_none
+
+
+class HsmCheck:
+    """Assertions about what happened to the keys of one cluster.
+
+    Each check returns nothing, or raises AssertionError with one finding a line; its list twin returns the findings.
+    A check reads the history as far as it goes: it never moves time and writes no event.
+
+    Args:
+        history: of a live cluster, or loaded from a file.
+        backups: id of a backup → names of the keys in it, or what returns that; causes mention them.
+    """
+
+    def __init__(self, history: History, *, backups: Backups | Callable[[], Backups] | None = None) -> None:
+        self.history = history
+        self._backups = backups
+        self._facts: Facts | None = None
+
+    def __repr__(self) -> str:
+        return f"<HsmCheck of {len(self.history)} events>"
+
+    # -- checks ----------------------------------------------------------------------
+
+    def durable(self, copies: int | None = None, survive: int = 1) -> None:
+        """Every acknowledged key is on at least max(`copies`, `survive` + 1) running HSMs.
+
+        Raises:
+            AssertionError: a key is at risk.
+            UsageError: `copies` is no integer ≥ 1, or `survive` none ≥ 0.
+        """
+        __tracebackhide__ = True
+        require_none(self.at_risk_keys(copies, survive))
+
+    def no_lost_keys(self) -> None:
+        """No acknowledged key is gone from every HSM.
+
+        Raises:
+            AssertionError: a key is lost.
+        """
+        __tracebackhide__ = True
+        require_none(self.lost_keys())
+
+    def no_orphan_keys(self) -> None:
+        """No HSM holds a key of a create that has ended and that nobody was told of.
+
+        Raises:
+            AssertionError: a key is an orphan.
+        """
+        __tracebackhide__ = True
+        require_none(self.orphan_keys())
+
+    def no_resurrected_keys(self) -> None:
+        """No key whose delete was ok is back.
+
+        Raises:
+            AssertionError: a key is resurrected.
+        """
+        __tracebackhide__ = True
+        require_none(self.resurrected_keys())
+
+    def misses_retried(self, within: float | None = None) -> None:
+        """Each call that met an HSM without the key was tried again with success, `within` so many seconds.
+
+        Raises:
+            AssertionError: a routing miss was left.
+            UsageError: `within` is no number ≥ 0.
+        """
+        __tracebackhide__ = True
+        require_none(routing.unretried_misses(self.facts(), within))
+
+    def no_duplicate_labels(self, strict: bool = False) -> None:
+        """No create with an unknown outcome left a second key with the same label; `strict`: no second key at all.
+
+        Raises:
+            AssertionError: a key is a duplicate.
+        """
+        __tracebackhide__ = True
+        require_none(self.duplicate_labels(strict))
+
+    def in_sync(self) -> None:
+        """All up HSMs hold the same token keys with the same attributes, owners and shares, and no deleted key lingers.
+
+        Raises:
+            AssertionError: HSMs differ.
+        """
+        __tracebackhide__ = True
+        require_none(self.differences())
+
+    def session_keys_stay_put(self) -> None:
+        """No session key was ever on a second HSM or outlived its session.
+
+        Raises:
+            AssertionError: one was, or did.
+        """
+        __tracebackhide__ = True
+        require_none(isolation.stray_session_keys(self.facts()))
+
+    def no_undecryptable_data(self, shredded: bool = False) -> None:
+        """Every ciphertext and wrapped key can still be opened.
+
+        Args:
+            shredded: also those whose keys were deleted on purpose.
+
+        Raises:
+            AssertionError: some cannot.
+        """
+        __tracebackhide__ = True
+        require_none(self.undecryptable_data(shredded))
+
+    # -- list twins --------------------------------------------------------------------
+
+    def at_risk_keys(self, copies: int | None = None, survive: int = 1) -> list[Finding]:
+        """Return the keys at risk; `.hsms` are the running HSMs that hold the key."""
+        needed = durability.copies_needed(copies, survive)
+        return durability.at_risk_keys(self.facts(), needed)
+
+    def lost_keys(self) -> list[Finding]:
+        """Return the lost keys; `.hsms` are the HSMs that held the key."""
+        return durability.lost_keys(self.facts(), self.backups())
+
+    def orphan_keys(self) -> list[Finding]:
+        """Return the orphans; `.hsms` are the HSMs that hold the key."""
+        return orphans.orphan_keys(self.facts())
+
+    def resurrected_keys(self) -> list[Finding]:
+        """Return the resurrected keys; `.hsms` are the HSMs on which the key is back."""
+        return resurrection.resurrected_keys(self.facts())
+
+    def routing_misses(self) -> list[Finding]:
+        """Return all routing misses, retried or not; `.hsms` is the HSM that was asked."""
+        return routing.routing_misses(self.facts())
+
+    def duplicate_labels(self, strict: bool = False) -> list[Finding]:
+        """Return one finding for each key too many; `.hsms` are the HSMs that hold it."""
+        return identity.duplicate_labels(self.facts(), strict=strict)
+
+    def differences(self) -> list[Finding]:
+        """Return what up HSMs differ in; `.hsms` are those that lack the key or have the rarer value."""
+        return convergence.differences(self.facts())
+
+    def undecryptable_data(self, shredded: bool = False) -> list[Finding]:
+        """Return one finding for each ciphertext or wrapped key; it is about the key that the data died with."""
+        return openability.undecryptable_data(self.facts(), shredded=shredded)
+
+    # -- by name -------------------------------------------------------------------------
+
+    def run(self, name: str, extra: "Mapping[str, Callable[[History], None]] | None" = None) -> None:
+        """Run a check by its name, with its defaults.
+
+        Args:
+            name: a key of `CHECKS` or of `extra`.
+            extra: checks of other packages: each takes the history and raises AssertionError.
+
+        Raises:
+            AssertionError: the promise is broken.
+            UsageError: there is no such check, or `extra` gives one of ours another meaning.
+        """
+        __tracebackhide__ = True
+        extra = extra or {}
+        if name in CHECKS and name in extra:
+            raise UsageError(f"check {name!r} is ours already; another package must choose another name")
+        if name in CHECKS:
+            CHECKS[name].run(self)
+        elif name in extra:
+            extra[name](self.history)
+        else:
+            names = [*CHECKS, *extra]
+            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UsageError(f"unknown check {name!r}{hint}; checks are {', '.join(names)}")
+
+    def facts(self) -> Facts:
+        """Return the index of the history up to now; only new events are read."""
+        if self._facts is None:
+            self._facts = Facts(self.history)
+        return self._facts.catch_up()
+
+    def backups(self) -> Backups:
+        """Return the backups as they are now."""
+        return self._backups() if callable(self._backups) else self._backups or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check that has a name.
+
+    Attributes:
+        line: what holds when it passes, in one line.
+        run: runs it with its defaults.
+    """
+
+    line: str
+    run: Callable[[HsmCheck], None]
+
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "durable": Check("every acknowledged key is on two running HSMs or more", HsmCheck.durable),
+        "no_lost_keys": Check("no acknowledged key is gone from every HSM", HsmCheck.no_lost_keys),
+        "no_orphan_keys": Check("no key is left of a create that nobody was told of", HsmCheck.no_orphan_keys),
+        "no_resurrected_keys": Check("no deleted key is back", HsmCheck.no_resurrected_keys),
+        "misses_retried": Check("each call that missed its key was retried with success", HsmCheck.misses_retried),
+        "no_duplicate_labels": Check("no retry made a second key with the same label", HsmCheck.no_duplicate_labels),
+        "in_sync": Check("all up HSMs hold the same token keys, attributes, owners and shares", HsmCheck.in_sync),
+        "session_keys_stay_put": Check(
+            "no session key was on a second HSM or outlived its session", HsmCheck.session_keys_stay_put
+        ),
+        "no_undecryptable_data": Check(
+            "every ciphertext and wrapped key can still be opened", HsmCheck.no_undecryptable_data
+        ),
+    }
+)
+"""Checks by name: what the marker's `checks=` takes and `--hsm-list=checks` prints."""
