@@ -1,0 +1,523 @@
+"""How does a test break a cluster?
+
+`Chaos.inject` installs one fault.  Hardships are named combinations of faults and of what a
+cluster suffers; each is a context manager that takes back what it did, and each name is a
+scenario for markers and the command line.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from .errors import UsageError
+from .faults.effects import Crash, Delay, Destroy, Effect, Fail
+from .faults.injector import Injection
+from .faults.points import Point, nearest
+from .faults.spec import Fault, Scenario, parse_fault, parse_spec
+from .faults.when import COMMANDS, OPERATIONS, When
+from .network.simulated import BOTH, Network
+from .service.administration import Administration
+from .service.backup import Backup
+from .service.hsm import Hsm, HsmState
+from .service.service import Service
+from .sim.clock import to_ns
+from .sim.flow import Flow
+from .sim.scheduler import SERVICE_LANE
+
+
+class Hardship:
+    """Something that a cluster suffers; a context manager that ends it.
+
+    `str()` is the spec of its scenario.
+
+    Attributes:
+        name: of the scenario.
+        injections: the faults that it consists of, if any; the first is its cause.
+    """
+
+    def __init__(
+        self,
+        chaos: "Chaos",
+        spec: Scenario,
+        undo: Callable[[], None] | None = None,
+        injections: tuple[Injection, ...] = (),
+    ) -> None:
+        self.name = spec.name
+        self.injections = injections
+        self.active = True
+        self._chaos = chaos
+        self._spec = spec
+        self._undo = undo
+
+    @property
+    def hits(self) -> int:
+        """How often it struck: of faults, as often as its cause was performed; of what happens at once, 1."""
+        return self.injections[0].hits if self.injections else 1
+
+    def end(self) -> None:
+        """Take back what it did.  Doing it twice is harmless."""
+        if not self.active:
+            return
+        self.active = False
+        self._chaos.hardships.remove(self)
+        for injection in self.injections:
+            injection.remove()
+        if self._undo is not None:
+            self._undo()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def __str__(self) -> str:
+        return str(self._spec)
+
+    def __repr__(self) -> str:
+        return f"<Hardship {self} {'active' if self.active else 'ended'}>"
+
+
+class Chaos:
+    """Breaks one cluster on purpose.
+
+    Attributes:
+        hardships: those that have not ended, in the order in which they began.
+    """
+
+    def __init__(self, service: Service, network: Network, minimum: int, routers: Callable[[], list[Any]]) -> None:
+        self.hardships: list[Hardship] = []
+        self._service = service
+        self._network = network
+        self._faults = service.world.faults
+        self._minimum = minimum
+        self._routers = routers
+
+    # -- faults -------------------------------------------------------------------------
+
+    def inject(
+        self,
+        fault: Effect | Fault | str,
+        at: Point | str | None = None,
+        when: When | None = None,
+        *,
+        may_miss: bool = False,
+    ) -> Injection:
+        """Install a fault and return it; it is in force until its block or the test ends.
+
+        Args:
+            fault: an effect with `at`, or a whole fault, as a value or as a spec
+                (`"crash @ hsm.commit command=insert_masked nth=1"`).
+            at: the point, with an effect.
+            when: at which passages, with an effect; None is all.
+            may_miss: allow it never to fire; otherwise that fails the test.
+
+        Raises:
+            UsageError: the fault could never act.
+        """
+        if isinstance(fault, str):
+            if at is not None or when is not None:
+                raise UsageError("a spec says point and condition itself: leave at= and when= out")
+            fault = parse_fault(fault)
+        elif not isinstance(fault, Fault):
+            if at is None:
+                raise UsageError(f"inject({fault!r}) needs a point: at=Point.HSM_COMMIT, say")
+            fault = Fault(fault, Point.of(str(at)), when or When())
+        elif at is not None or when is not None:
+            raise UsageError("a Fault says point and condition itself: leave at= and when= out")
+        self._refuse_unknown_hsms(fault)
+        return self._faults.inject(fault, may_miss=may_miss)
+
+    def install(self, spec: str) -> Injection | Hardship:
+        """Install what a spec says: a fault or a scenario.
+
+        Raises:
+            UsageError: the spec is wrong, or could never act in this cluster.
+        """
+        parsed = parse_spec(spec, SCENARIOS)
+        if isinstance(parsed, Fault):
+            return self.inject(parsed)
+        return SCENARIOS[parsed.name].install(self, parsed)
+
+    @property
+    def unfired(self) -> list[Injection]:
+        """Faults that had to fire and never did."""
+        return [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]
+
+    def undo_all(self) -> None:
+        """End every hardship and take out every fault, the newest first."""
+        for hardship in reversed(self.hardships.copy()):
+            hardship.end()
+        for injection in reversed(self._faults.installed.copy()):
+            injection.remove()
+
+    # -- hardships -------------------------------------------------------------------------
+
+    def crash(self, hsm: str) -> Hardship:
+        """Switch an HSM off; it can be restarted."""
+        self._service.crash(hsm)
+        return self._began("crashed-hsm", {"hsm": hsm}, lambda: self._revive(hsm))
+
+    def restart(self, hsm: str) -> None:
+        """Switch an HSM on again: token keys are there, session keys, sessions and logins are not."""
+        self._service.restart(hsm)
+
+    def destroy(self, hsm: str) -> Hardship:
+        """Lose an HSM for good; the end of the block brings nothing back."""
+        self._service.destroy(hsm)
+        return self._began("destroyed-hsm", {"hsm": hsm})
+
+    def kill_mid_create(self, after_copies: int = 1) -> Hardship:
+        """Destroy the HSM that makes a key once there are this many copies, its own being the first."""
+        most = len(self._service.members)
+        if isinstance(after_copies, bool) or not isinstance(after_copies, int) or not 1 <= after_copies <= most:
+            raise UsageError(
+                f"after_copies is a number of HSMs, 1 to {most} (its own copy is the first); got {after_copies!r}"
+            )
+        if after_copies == most:
+            fault = Fault(Destroy("source"), Point.CLIENT_REPORT)
+        else:
+            fault = Fault(Destroy("source"), Point.CLIENT_CLONE, When(nth=after_copies, per="op"))
+        return self._began("kill-mid-create", {"after_copies": after_copies}, None, fault)
+
+    def replace(self, hsm: str, backup: Backup | str | None = None) -> Hsm:
+        """Lose an HSM for good and order a new one, with a new id and address; return that one.
+
+        It joins from a snapshot of a live HSM, from the newest backup when none lives, or from the
+        backup that is given (itself or its id).
+        """
+        zone = self._service.hsm(hsm).zone
+        if isinstance(backup, str):
+            if backup not in self._service.backups:
+                raise UsageError(
+                    f"there is no backup {backup!r}; there are {', '.join(self._service.backups) or 'none'}"
+                )
+            backup = self._service.backups[backup]
+        self._service.destroy(hsm)
+        return self._service.add(zone, backup)
+
+    def delay_sync(self, seconds: float = 30) -> Hardship:
+        """Have each round of the service's sweep come later."""
+        fault = Fault(Delay(to_ns(seconds, "delay_sync()")), Point.SYNC_SWEEP)
+        hardship = self._began("delay-sync", {"seconds": seconds}, None, fault)
+        hardship.injections[0].may_miss = True  # the sweep is late from now on, whether or not a round comes
+        return hardship
+
+    def stall_sync(self) -> Hardship:
+        """Have the service make no round of its own; `sweep_now()` still does."""
+        self._service.sweep.stall()
+        return self._began("stall-sync", {}, self._service.sweep.resume)
+
+    def resume_sync(self) -> None:
+        """End every `stall_sync`."""
+        self._end_all("stall-sync")
+
+    def fail_clone(self, hsm: str | None = None) -> Hardship:
+        """Have HSMs refuse copies: one, or all."""
+        return self._began("fail-clone", {"hsm": hsm}, None, self._failed_clone(hsm))
+
+    def fail_cleanup(self, hsm: str | None = None) -> Hardship:
+        """Have the cleanup of a failed create not work: on one HSM, or on all."""
+        return self._began("fail-cleanup", {"hsm": hsm}, None, self._failed_cleanup(hsm))
+
+    def lose_response(self, op: str) -> Hardship:
+        """Lose the first answer to an operation: it was done, and nobody is told."""
+        both = [name for name in OPERATIONS if name in COMMANDS]
+        if op not in both:
+            raise UsageError(
+                f"lose_response() takes an operation that one HSM answers{nearest(str(op), both)}; there are {', '.join(both)}"
+            )
+        return self._began(
+            "lost-ack", {"op": op}, None, parse_fault(f"drop @ wire.response op={op} command={op} nth=1")
+        )
+
+    def partition(self, a: str, b: str, direction: str = BOTH) -> Hardship:
+        """Cut the network between two names: a client's or an HSM's.
+
+        Args:
+            a: one side.
+            b: the other.
+            direction: `both`, or `one-way`: only messages from `a` to `b` vanish.
+        """
+        if direction not in (BOTH, "one-way"):
+            raise UsageError(f"direction is 'both' or 'one-way' (from a to b); got {direction!r}")
+        for name in (a, b):
+            if name.startswith("hsm-"):
+                self._service.hsm(name)
+        ways = self._network.cut(a, b, direction)
+        return self._began("partition", {"a": a, "b": b, "direction": direction}, lambda: self._network.mend(ways))
+
+    def heal(self) -> None:
+        """End every partition."""
+        self._end_all("partition")
+
+    def pause(self, hsm: str) -> Hardship:
+        """Let an HSM fall silent while it is up."""
+        self._service.pause(hsm)
+        return self._began("gray-failure", {"hsm": hsm}, lambda: self._service.resume(hsm))
+
+    def resume(self, hsm: str) -> None:
+        """Let a paused HSM go on."""
+        self._end_all("gray-failure", hsm)
+
+    def throttle(self, hsm: str) -> Hardship:
+        """Have an HSM answer that it is busy (0xBB)."""
+        self._service.hsm(hsm).throttled = True
+        return self._began("throttled", {"hsm": hsm}, lambda: self._relax(hsm))
+
+    def relieve(self, hsm: str) -> None:
+        """Have a throttled HSM work again."""
+        self._end_all("throttled", hsm)
+
+    def fill(self, hsm: str) -> Hardship:
+        """Lower an HSM's key capacity to what is used; makes no keys."""
+        store = self._service.hsm(hsm).store
+        before, store.capacity = store.capacity, len(store)
+        return self._began("full-hsm", {"hsm": hsm}, lambda: setattr(store, "capacity", before))
+
+    def lose_zone(self, zone: str) -> Hardship:
+        """Switch off all HSMs of one zone."""
+        hsms = [hsm.id for hsm in self._service.members if hsm.zone == zone]
+        if not hsms:
+            zones = sorted({hsm.zone for hsm in self._service.members})
+            raise UsageError(f"no HSM is in zone {zone!r}; there are {', '.join(zones)}")
+        for hsm in hsms:
+            self._service.crash(hsm)
+        return self._began("az-outage", {"zone": zone}, lambda: self._revive(*hsms))
+
+    def restore_zone(self, zone: str) -> None:
+        """Switch on all HSMs of one zone."""
+        self._end_all("az-outage", zone)
+        self._revive(*(hsm.id for hsm in self._service.members if hsm.zone == zone))
+
+    def rolling_restart(self, down_s: float = 30, gap_s: float = 30) -> Hardship:
+        """Switch HSMs off and on, one after the other, while time passes.
+
+        Args:
+            down_s: how long each is off; gap_s: from one that is back to the next.
+        """
+        times = to_ns(down_s, "down_s"), to_ns(gap_s, "gap_s")
+        hsms = [hsm.id for hsm in self._service.members if hsm.alive]
+        return self._scheduled("rolling-restart", {"down_s": down_s, "gap_s": gap_s}, self._roll(hsms, *times), False)
+
+    def flap(self, hsm: str, up_s: float = 30, down_s: float = 30) -> Hardship:
+        """Switch one HSM off and on again and again, until the block or the test ends."""
+        self._service.hsm(hsm)
+        times = to_ns(up_s, "up_s"), to_ns(down_s, "down_s")
+        arguments = {"hsm": hsm, "up_s": up_s, "down_s": down_s}
+        return self._scheduled("flapping", arguments, self._flap(hsm, *times), True, lambda: self._revive(hsm))
+
+    def route_to(self, hsm: str, next: int = 1) -> Hardship:
+        """Send the next calls of every client to one HSM, whatever its routing says."""
+        self._service.hsm(hsm)
+        if isinstance(next, bool) or not isinstance(next, int) or next < 1:
+            raise UsageError(f"next is how many calls, 1 or more; got {next!r}")
+        routers = self._routers()
+        for router in routers:
+            router.force(hsm, next)
+        return self._began("routed-to", {"hsm": hsm, "next": next}, lambda: [router.unforce(hsm) for router in routers])
+
+    def drop_user(self, hsm: str, user: str) -> Hardship:
+        """Let a user vanish from one HSM's table, as accounts drift apart in reality; the end of the block brings him back."""
+        where = self._service.hsm(hsm)
+        account = where.accounts.users.get(user.lower())
+        if account is None:
+            raise UsageError(f"{hsm} has no user {user!r}; it has {', '.join(where.accounts.users)}")
+        Administration(self._service).forget_user(where, user)
+        return self._began("user-drift", {"hsm": hsm, "user": user}, lambda: _put_back(where, account))
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _began(
+        self, name: str, arguments: Mapping[str, Any], undo: Callable[[], object] | None = None, *faults: Fault
+    ) -> Hardship:
+        spec = Scenario(name, tuple((key, str(value)) for key, value in arguments.items() if value is not None))
+        for fault in faults:
+            self._refuse_unknown_hsms(fault)
+        injections = tuple(self._faults.inject(fault, may_miss=index > 0) for index, fault in enumerate(faults))
+        hardship = Hardship(self, spec, (lambda: _call(undo)) if undo else None, injections)
+        self.hardships.append(hardship)
+        return hardship
+
+    def _scheduled(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        flow: Flow[None],
+        background: bool,
+        undo: Callable[[], object] | None = None,
+    ) -> Hardship:
+        scheduler = self._service.world.scheduler
+        task = scheduler.spawn(flow, SERVICE_LANE, name, background=background)
+
+        def end() -> None:
+            scheduler.end(task)
+            if undo is not None:
+                undo()
+
+        return self._began(name, arguments, end)
+
+    def _end_all(self, name: str, about: str | None = None) -> None:
+        for hardship in reversed(self.hardships.copy()):
+            if hardship.name == name and about in (None, *dict(hardship._spec.arguments).values()):
+                hardship.end()
+
+    def _revive(self, *hsms: str) -> None:
+        for hsm in hsms:
+            if self._service.hsm(hsm).state is HsmState.DOWN:
+                self._service.restart(hsm)
+
+    def _relax(self, hsm: str) -> None:
+        self._service.hsm(hsm).throttled = False
+
+    def _failed_clone(self, hsm: str | None) -> Fault:
+        return Fault(Fail("CKR_DEVICE_ERROR"), Point.HSM_AUTHORIZE, When(command="insert_masked", hsm=hsm))
+
+    def _failed_cleanup(self, hsm: str | None) -> Fault:
+        return Fault(Fail("CKR_DEVICE_ERROR"), Point.CLIENT_CLEANUP, When(hsm=hsm))
+
+    def _scenario_fail_cleanup(self, hsm: str | None = None) -> Hardship:
+        """The scenario: creates fail on all other HSMs, and what they leave is not removed."""
+        if self._minimum < 2:
+            raise UsageError(
+                "fail-cleanup needs create_object_minimum_nodes of 2 or more (SDK 3): with a minimum of 1 no create fails, "
+                "so there is nothing to clean up"
+            )
+        faults = [self._failed_cleanup(hsm)]
+        for other in self._service.members:
+            if other.id != hsm:
+                faults.append(self._failed_clone(other.id))
+        return self._began("fail-cleanup", {"hsm": hsm}, None, *faults)
+
+    def _roll(self, hsms: list[str], down_ns: int, gap_ns: int) -> Flow[None]:
+        for hsm in hsms:
+            self._service.crash(hsm)
+            yield down_ns
+            self._revive(hsm)
+            yield gap_ns
+
+    def _flap(self, hsm: str, up_ns: int, down_ns: int) -> Flow[None]:
+        while True:
+            self._service.crash(hsm)
+            yield down_ns
+            self._revive(hsm)
+            yield up_ns
+
+    def _refuse_unknown_hsms(self, fault: Fault) -> None:
+        """Refuse a fault that names an HSM which is not there: it could never act."""
+        target = fault.effect.target if isinstance(fault.effect, Crash | Destroy) else None
+        named = [target] if target not in (None, "here", "source") else []
+        if fault.when.hsm is not None and not any(sign in fault.when.hsm for sign in "*?["):
+            named.append(fault.when.hsm)
+        there = [hsm.id for hsm in self._service.members]
+        for name in named:
+            if name not in there:
+                raise UsageError(
+                    f"{fault}: there is no {name!r}{nearest(str(name), there)}; there are {', '.join(there)}. "
+                    "An HSM that joins later can be meant by a pattern: hsm=hsm-*"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioKind:
+    """A scenario that markers and the command line know by name.
+
+    Attributes:
+        name: as it is written.
+        meaning: in one line.
+        apply: called with the chaos and the arguments.
+        positional: name of the argument that may stand without a key, or None.
+        source: the documented trouble that it stands for.
+    """
+
+    name: str
+    meaning: str
+    apply: Callable[..., Any]
+    positional: str | None = None
+
+    def install(self, chaos: Chaos, spec: Scenario) -> Hardship:
+        """Begin the scenario that a spec names.
+
+        Raises:
+            UsageError: arguments that are missing, unknown or not of the right kind.
+        """
+        result = self.apply(chaos, **self.arguments(spec))
+        return result if isinstance(result, Hardship) else chaos._began(self.name, dict(spec.arguments))
+
+    def arguments(self, spec: Scenario) -> dict[str, Any]:
+        """Return the arguments of a spec, converted to what the verb takes."""
+        wanted = {
+            name: one for name, one in inspect.signature(self.apply).parameters.items() if name not in ("chaos", "self")
+        }
+        given = list(spec.arguments)
+        if spec.positional:
+            if self.positional is None or len(spec.positional) > 1:
+                raise UsageError(f"{spec}: {self.name} takes arguments by key: {', '.join(wanted) or 'none'}")
+            given.insert(0, (self.positional, spec.positional[0]))
+        values = {}
+        for key, text in given:
+            if key not in wanted:
+                raise UsageError(
+                    f"{spec}: {self.name} has no argument {key!r}{nearest(key, wanted)}; it takes {', '.join(wanted) or 'none'}"
+                )
+            values[key] = _converted(spec, key, text, wanted[key].annotation)
+        missing = [name for name, one in wanted.items() if one.default is one.empty and name not in values]
+        if missing:
+            raise UsageError(f"{spec}: {self.name} needs {', '.join(f'{name}=' for name in missing)}")
+        return values
+
+
+def _converted(spec: Scenario, key: str, text: str, annotation: Any) -> Any:
+    kind = int if annotation in (int, "int") else float if annotation in (float, "float") else str
+    try:
+        if kind is float and text.endswith("s"):
+            return Delay.of(text).ns / 1e9
+        return kind(text)
+    except (ValueError, UsageError):
+        what = "a whole number" if kind is int else "a number of seconds"
+        raise UsageError(f"{spec}: {key}= is {what}; got {text!r}") from None
+
+
+def _call(undo: Callable[[], object]) -> None:
+    undo()
+
+
+def _put_back(hsm: Hsm, account: Any) -> None:
+    hsm.accounts.users.setdefault(account.name, account)
+
+
+SCENARIOS: Mapping[str, ScenarioKind] = {
+    kind.name: kind
+    for kind in (
+        ScenarioKind(
+            "kill-mid-create",
+            "the HSM that makes a key is lost while it is cloned",
+            Chaos.kill_mid_create,
+            "after_copies",
+        ),
+        ScenarioKind("replaced-hsm", "an HSM is lost for good, a new one joins from a snapshot", Chaos.replace, "hsm"),
+        ScenarioKind("delay-sync", "each round of the service's sweep comes later", Chaos.delay_sync, "seconds"),
+        ScenarioKind("stall-sync", "the service's sweep makes no round", Chaos.stall_sync),
+        ScenarioKind("fail-clone", "HSMs refuse copies", Chaos.fail_clone, "hsm"),
+        ScenarioKind(
+            "fail-cleanup", "creates fail and what they leave is not removed", Chaos._scenario_fail_cleanup, "hsm"
+        ),
+        ScenarioKind("lost-ack", "the first answer to an operation is lost", Chaos.lose_response, "op"),
+        ScenarioKind("partition", "a client and an HSM cannot reach each other", Chaos.partition),
+        ScenarioKind("gray-failure", "an HSM is up and silent", Chaos.pause, "hsm"),
+        ScenarioKind("throttled", "an HSM answers that it is busy (0xBB)", Chaos.throttle, "hsm"),
+        ScenarioKind("full-hsm", "an HSM has no room for another key", Chaos.fill, "hsm"),
+        ScenarioKind("az-outage", "all HSMs of one zone are off", Chaos.lose_zone, "zone"),
+        ScenarioKind("rolling-restart", "HSMs go off and on, one after the other", Chaos.rolling_restart),
+        ScenarioKind("flapping", "one HSM goes off and on again and again", Chaos.flap, "hsm"),
+        ScenarioKind("user-drift", "a user vanishes from one HSM", Chaos.drop_user),
+        ScenarioKind("crashed-hsm", "an HSM is off, restartable", Chaos.crash, "hsm"),
+        ScenarioKind("destroyed-hsm", "an HSM is lost for good", Chaos.destroy, "hsm"),
+        ScenarioKind("routed-to", "the next calls go to one HSM", Chaos.route_to, "hsm"),
+    )
+}
+"""Scenarios by name, in the order in which they are listed for people."""

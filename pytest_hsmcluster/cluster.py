@@ -1,0 +1,370 @@
+"""What is a whole emulated cluster, and how is it put together?
+
+The composition root: it builds the parts, holds them and hands them out; it decides nothing.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from .chaos import Chaos
+from .checkers.check import HsmCheck
+from .client.awaiting import AsyncClient
+from .client.blocking import Client
+from .client.config import Sdk3Config, Sdk5Config, check_minimum, read_config
+from .client.handles import KeyHandle, check_handle, handle_of
+from .client.operations import Operations
+from .client.process import Process
+from .drivers.awaiting import AwaitingDriver
+from .drivers.blocking import BlockingDriver
+from .errors import SessionLimitReached, UsageError
+from .faults.injector import Faults
+from .history.events import Kind
+from .history.history import History
+from .history.holdings import Holdings
+from .history.journal import Journal
+from .keys.masking import MaskingKey
+from .keys.source import KeySource, SeededSource, SystemSource
+from .network.simulated import Network
+from .service.accounts import Accounts, UserType, account
+from .service.administration import Administration
+from .service.backup import Backup
+from .service.cloning import copy_key
+from .service.hsm import Hsm, World
+from .service.profile import Profile
+from .service.register import Register
+from .service.service import MAX_HSMS, Service
+from .sim.clock import HsmClock, Pace
+from .sim.entropy import Entropy
+from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
+
+DEFAULT_USER = "crypto_user"
+"""The crypto user that every cluster begins with; its password is `HsmCluster.default_password`."""
+
+
+class HsmCluster:
+    """An emulated CloudHSM cluster with real keys.
+
+    A context manager; under pytest the fixture `hsm_cluster` gives one for each test.
+
+    Args:
+        hsms: how many, 1 to 28.
+        zones: availability zones, dealt out to the HSMs in turn.
+        sdk: 3 or 5; which client software applications use.  None is 5, or what `config` is of.
+        create_object_minimum_nodes: SDK 3: copies that make a create a success.
+        config: a `cloudhsm_client.cfg` or `cloudhsm-pkcs11.cfg` to take settings from.
+        seed: of everything that is drawn by lot.
+        keys: `random` (the system's randomness) or `seeded` (reproducible, where that is cheap).
+        clock: `virtual` or `real`.
+        clock_rate: simulated seconds a real one, for `clock="real"`.
+        network: `simulated`.
+        backup: what the HSMs are filled from; see `from_backup`.
+        overrides: fields of `Profile` by name; durations also in seconds (`sweep_period_s=30`).
+
+    Raises:
+        UsageError: an argument that is out of range; says what is allowed.
+
+    Attributes:
+        id: `cluster-…`.
+        seed: as given.
+        profile: numbers and switches in force.
+        chaos: break things.  check: assertions.  history: what happened.  clock: simulated time.
+        minimum: `create_object_minimum_nodes` in force (SDK 3).
+        default_user: name of the crypto user that clients log in as.
+    """
+
+    def __init__(
+        self,
+        hsms: int = 3,
+        *,
+        zones: Sequence[str] = ("a", "b", "c"),
+        sdk: Literal[3, 5] | None = None,
+        create_object_minimum_nodes: int | None = None,
+        config: str | Path | None = None,
+        seed: int | None = None,
+        keys: str = "random",
+        clock: str = "virtual",
+        clock_rate: float = 1.0,
+        network: str = "simulated",
+        backup: Backup | None = None,
+        **overrides: Any,
+    ) -> None:
+        _check_shape(hsms, zones, seed, keys, clock, network)
+        self.seed = seed or 0
+        settings = _Settings.of(sdk, create_object_minimum_nodes, config, hsms)
+        self.minimum = settings.minimum
+        self.profile = Profile().overridden({**settings.overrides, **overrides})
+        self._closed = False
+        self._ciphertexts = 0
+        self._clients: list[Process] = []
+        self._generations: dict[str, Process] = {}
+        self._entropy = Entropy(self.seed)
+        self._journal = Journal()
+        self._scheduler = Scheduler()
+        self._pace = _pace(clock, clock_rate)
+        source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
+        masking_key = MaskingKey.random(source) if backup is None else backup.masking_key
+        faults = Faults(self._journal, self._scheduler, self._entropy)
+        self._world = World(self.profile, self._scheduler, self._journal, faults, Register(), source, masking_key)
+        self.id = f"cluster-{_name(self._entropy.stream('cluster id')(11))}"
+        self.default_user = DEFAULT_USER
+        drawn = self._entropy.stream("default password")(8).hex()
+        self.default_password = drawn if backup is None else backup.default_password
+        accounts = _first_accounts(self.default_password) if backup is None else backup.accounts
+        dealt = [zones[i % len(zones)] for i in range(hsms)]
+        self.service = Service(self._world, self.id, dealt, accounts, self.default_password)
+        self.network = Network(self._world)
+        self.service.on_reset = self.network.reset
+        self.service.on_joined = self.network.announce
+        self._world.linked = self.network.reachable
+        self._driver = BlockingDriver(self._scheduler, self._pace)
+        self._awaiting = AwaitingDriver(self._scheduler, self._pace)
+        self.clock = HsmClock(self._scheduler, self._pace)
+        self.chaos = Chaos(self.service, self.network, self.minimum, lambda: [one.router for one in self._clients])
+        self.history = History(self._journal.records, refuse_digest=self._no_digest, note=self._note(hsms))
+        self.check = HsmCheck(self.history, backups=lambda: {b.id: b.key_names for b in self.service.backups.values()})
+        self.admin = Administration(self.service)
+        if backup is not None:
+            self.service.load(backup)
+
+    @classmethod
+    def from_backup(cls, backup: Backup, hsms: int = 3, **arguments: Any) -> "HsmCluster":
+        """Return a clone: a new cluster with the keys, users and passwords of a backup.
+
+        Nothing keeps the two in step; `sync_key` copies single keys by hand.  The default user's
+        password is that of the backed-up cluster: clients of the clone are handed it.
+        """
+        return cls(hsms, backup=backup, **arguments)
+
+    # -- HSMs ---------------------------------------------------------------------------
+
+    @property
+    def hsms(self) -> list[Hsm]:
+        """The members: all HSMs that are not lost, in the order in which they were made."""
+        return self.service.members
+
+    def hsm(self, id: str) -> Hsm:
+        """Return an HSM by its id, a lost one too.
+
+        Raises:
+            UsageError: there is none of that id.
+        """
+        return self.service.hsm(id)
+
+    def add_hsm(self, zone: str) -> Hsm:
+        """Order a new HSM and return it; it joins once simulated time has come (313 s, a measured value)."""
+        return self.service.add(zone)
+
+    def remove_hsm(self, id: str) -> None:
+        """Take an HSM out of the cluster for good; a backup of it is taken first."""
+        self.service.remove(id)
+
+    def sweep_now(self) -> int:
+        """Have the service make one round of its sweep, and return how many copies it brought."""
+        return self._driver.run(self.service.sweep.round(), SERVICE_LANE, "sweep_now()")
+
+    def backup(self, hsm: str | None = None) -> Backup:
+        """Take a backup of an HSM that is up (None: the first) and return it."""
+        return self.service.backup(hsm)
+
+    def sync_key(self, handle: KeyHandle, destination: "HsmCluster") -> KeyHandle:
+        """Copy one token key to a cluster with a common backup, and return its handle there.
+
+        Raises:
+            ClusterError: see `service.cloning.copy_key`.
+        """
+        key = copy_key(check_handle(handle, "sync_key").number, self.service, destination.service)
+        return handle_of(key, destination.id)
+
+    # -- users and views -------------------------------------------------------------------
+
+    def create_user(self, name: str, password: str, type: str = "CU", hsms: Sequence[str] | None = None) -> list[str]:
+        """Create a user on every HSM that is up (or on the named ones); return the ids of those that did."""
+        return self.admin.create_user(name, password, type, hsms)
+
+    def coverage(self, what: KeyHandle | str) -> str:
+        """Return `full` or `inconsistent` for a key or a user name, over the current members."""
+        return self.admin.user_coverage(what) if isinstance(what, str) else self.admin.key_coverage(what.number)
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """Return CloudWatch's metrics of each member: HSM id → metric name → value."""
+        return self.admin.metrics()
+
+    # -- clients ------------------------------------------------------------------------------
+
+    def client(self, name: str = "app", *, login: bool = True) -> Client:
+        """Return a new application process, logged in as the default crypto user.
+
+        Args:
+            name: of the application; a second process of that name goes on numbering (`app#2`).
+            login: False leaves it to the caller.
+        """
+        client = Client(self._operations(name), self._driver)
+        if login:
+            client.login(self.default_user, self.default_password)
+        return client
+
+    def async_client(self, name: str = "app", *, login: bool = True) -> AsyncClient:
+        """Return a new application process whose calls are awaited, logged in as the default crypto user."""
+        operations = self._operations(name)
+        if login:
+            Client(operations, self._driver).login(self.default_user, self.default_password)
+        return AsyncClient(operations, self._awaiting)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Undo all chaos, end all clients, write the audit, and stop the world.  Doing it twice is harmless.
+
+        Raises:
+            AssertionError: journal and HSMs disagree; that is a mistake of this package, please report it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self.chaos.undo_all()
+        for process in self._clients:
+            process.end()
+        self._awaiting.close()
+        self._scheduler.end_all()
+        audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
+        self._journal.append((Kind.AUDIT, self._scheduler.now_ns, audit))
+        told = Holdings(self._journal.records).audit()
+        assert told == audit, f"the journal says {told}, the HSMs hold {audit}: a mistake in pytest-hsmcluster"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<HsmCluster {self.id} of {len(self.hsms)} HSMs, SDK {self.profile.sdk}, {self.clock.now:.3f} s>"
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _operations(self, name: str) -> Operations:
+        if self._closed:
+            raise UsageError("this cluster is closed; each test has its own")
+        if not isinstance(name, str) or not name or "#" in name:
+            raise UsageError(f"an application's name is a non-empty str without '#'; got {name!r}")
+        if len(self.network.peers) >= self.profile.connections_per_cluster:
+            raise SessionLimitReached(
+                f"{len(self.network.peers)} clients are connected to {self.id}; it takes no more (AWS CloudHSM quota)"
+            )
+        before = self._generations.get(name)
+        number = len(self._clients) + 1
+        process = Process(
+            name,
+            number,
+            FIRST_CLIENT_LANE + 2 * number,
+            self.service,
+            self.network,
+            self._entropy.stream(f"routing/{number}"),
+            before.generation + 1 if before else 1,
+        )
+        self._clients.append(process)
+        self._generations[name] = process
+        return Operations(process, self.minimum, self._made)
+
+    def _made(self) -> int:
+        self._ciphertexts += 1
+        return self._ciphertexts
+
+    def _no_digest(self) -> str | None:
+        return "its clock is real, so instants differ from run to run" if self._pace is not None else None
+
+    def _note(self, hsms: int) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "sdk": self.profile.sdk,
+            "hsms": hsms,
+            "create_object_minimum_nodes": self.minimum,
+            "availability_check": self.profile.sdk == 5 and self.profile.availability_check,
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Settings:
+    """What SDK, minimum and file together say."""
+
+    minimum: int
+    overrides: dict[str, Any]
+
+    @classmethod
+    def of(cls, sdk: int | None, minimum: int | None, config: str | Path | None, hsms: int) -> "_Settings":
+        found = read_config(config, hsms) if config is not None else None
+        of_file = 3 if isinstance(found, Sdk3Config) else 5 if isinstance(found, Sdk5Config) else None
+        if sdk is not None and of_file is not None and sdk != of_file:
+            raise UsageError(f"{config} is a file of SDK {of_file}, and sdk={sdk} was asked for")
+        chosen = sdk or of_file or 5
+        overrides: dict[str, Any] = {"sdk": chosen}
+        if isinstance(found, Sdk3Config):
+            minimum = found.create_object_minimum_nodes if minimum is None else minimum
+            overrides["reconnect_interval_s"] = found.reconnect_interval_s
+        elif isinstance(found, Sdk5Config):
+            overrides["availability_check"] = not found.disable_key_availability_check
+            overrides["retry_mode"] = found.default_retry_mode
+        if minimum is not None:
+            if chosen == 5:
+                raise UsageError(
+                    "create_object_minimum_nodes is a setting of SDK 3; SDK 5 has only its availability check of two HSMs "
+                    "(availability_check=False switches it off): use sdk=3, or leave it out"
+                )
+            check_minimum(minimum, hsms, "create_object_minimum_nodes")
+        if chosen == 3:
+            overrides["max_generic_bytes"] = 64
+        return cls(minimum or 1, overrides)
+
+
+def _check_shape(hsms: object, zones: object, seed: object, keys: object, clock: object, network: object) -> None:
+    if isinstance(hsms, bool) or not isinstance(hsms, int) or not 1 <= hsms <= MAX_HSMS:
+        raise UsageError(f"hsms is a number from 1 to {MAX_HSMS} (AWS CloudHSM quota: HSMs per cluster); got {hsms!r}")
+    if (
+        isinstance(zones, str)
+        or not isinstance(zones, Sequence)
+        or not zones
+        or not all(isinstance(z, str) and z for z in zones)
+    ):
+        raise UsageError(f'zones is a sequence of zone names, such as ("a", "b"); got {zones!r}')
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(f"seed is a whole number; got {seed!r}")
+    for name, value, allowed in (
+        ("keys", keys, ("random", "seeded")),
+        ("clock", clock, ("virtual", "real")),
+        ("network", network, ("simulated",)),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
+
+
+def _pace(clock: str, rate: float) -> Pace | None:
+    if clock == "virtual":
+        return None
+    from .drivers.pace import RealPace
+
+    return RealPace(rate)
+
+
+def _first_accounts(password: str) -> Accounts:
+    """Return the users of a new, activated cluster: an admin, the service's own user, a crypto user."""
+    users = (
+        account("admin", password, UserType.CO, 1),
+        account("app_user", password, UserType.AU, 2),
+        account(DEFAULT_USER, password, UserType.CU, 3),
+    )
+    return Accounts({user.name: user for user in users})
+
+
+def _name(drawn: bytes) -> str:
+    """Return an id's random part; ids have characters of [2-7a-zA-Z] (API reference, cloudhsmv2)."""
+    letters = "234567abcdefghijklmnopqrstuvwxyz"
+    return "".join(letters[byte % 32] for byte in drawn)
