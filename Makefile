@@ -1,0 +1,56 @@
+# Two commands matter: `make demo` and `make test`.  Both install what they need into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint cover oldest bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## run the example applications, naive and hardened, as a visible story
+	$(BIN)/python -m examples.document_vault.demo
+	$(BIN)/python -m examples.key_custodian.demo
+	$(BIN)/python -m pytest examples -q --hsm-seed=1
+
+test: lint ## check style, types and layers, then run the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+cover: $(VENV)/installed ## branch coverage of the package
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 2 -q --cov --cov-report=term
+
+oldest: $(VENV)-oldest/installed ## the plugin's own tests on the oldest pytest that is supported
+	$(VENV)-oldest/bin/python -m pytest tests/plugin -q -n 2
+
+bench: $(VENV)/bench ## measure; see docs/performance.md
+	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(VENV)-oldest build dist .coverage*
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)-oldest/installed: pyproject.toml tests/oldest.txt $(VENV)/installed
+	@$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-oldest/bin/python -m pip install --quiet --editable '.[test]' --constraint tests/oldest.txt
+	@touch $@
+
+$(VENV)/bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
