@@ -88,7 +88,8 @@ def _at_risk(facts: Facts, key: KeyFacts, needed: int) -> Finding:
     running, present = facts.running_holders(key), facts.present()
     cause = f"{len(running)} of {needed} needed copies"
     if len(present) < needed:
-        cause += f", and the cluster has only {len(present)} HSM{'s' if len(present) != 1 else ''}"
+        size = "only 1 HSM" if len(present) == 1 else f"only {len(present)} HSMs" if present else "no HSM left"
+        cause += f", and the cluster has {size}"
     without = [_absence(facts, key, hsm) for hsm in present if hsm not in running]
     gone = [f"{hsm} was {why} at {instant(at_ns)}" for hsm, at_ns, why in _partings(facts, key) if hsm not in present]
     cause = "; ".join((cause, *gone, *without))

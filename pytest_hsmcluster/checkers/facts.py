@@ -20,7 +20,7 @@ class KeyFacts:
     Attributes:
         name: "key-N".
         born: the event that first put it on an HSM.
-        label: its label, the one it was given last.
+        label, token: its label and whether it is a token key, as it was changed last.
         told: the first `ok` create or find that names it, or None.
         found: whether an `ok` find names it.
         acknowledged: the `ok` from which an application relied on it, or None.
@@ -36,6 +36,7 @@ class KeyFacts:
     name: str
     born: Event
     label: str
+    token: bool
     told: Event | None = None
     found: bool = False
     acknowledged: Event | None = None
@@ -46,10 +47,6 @@ class KeyFacts:
     left: dict[str, Event] = field(default_factory=dict)
     moves: list[tuple[int, int, str, bool]] = field(default_factory=list)
     changed_ns: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    @property
-    def token(self) -> bool:
-        return bool(self.born.token)
 
     @property
     def handle(self) -> int:
@@ -119,7 +116,7 @@ class Facts:
         """Read the events that were written since the last time, and return this index.
 
         Raises:
-            UsageError: an event is about an HSM or a copy that there has not been.
+            UsageError: an event is about an HSM, a copy or a call that there has not been.
         """
         for index in range(self._seen, len(self.history.records)):
             record = self.history.records[index]
@@ -133,7 +130,7 @@ class Facts:
                         f"event {index} of the history ({event}) is about {missing}, which no event before it made "
                         "known: the history was cut or edited"
                     ) from missing
-            elif record[0] is Kind.REACH:
+            elif record[0] == Kind.REACH:
                 self._reach(record, index)
             self.instant_ns = record[1]
         self._seen = len(self.history.records)
@@ -179,9 +176,7 @@ class Facts:
             key.deletes.append(operation)
 
     def _outcome(self, event: Event) -> None:
-        operation = self.operations.get(event.op)
-        if operation is None:
-            return
+        operation = self.operations[event.op]
         operation.ended = event
         if event.kind is Kind.OK:
             self._ok(operation, event)
@@ -213,9 +208,12 @@ class Facts:
             key.copies_then = len(self.holders(key))
 
     def _no_such_key(self, operation: Operation, event: Event) -> None:
-        key = self.keys.get(event.key)
+        key = self.keys.get(event.key or operation.key or "")
         if key is None or event.hsm is None or not key.token or operation.name in FAN_OUT or key.deletes:
             return
+        copy = key.copies.get(event.hsm)
+        if copy is not None and copy.tombstoned is None and copy.held.index < operation.invoked.index:
+            return  # this key was there all the time: the answer was about another one
         holders = tuple(hsm for hsm in self.holders(key) if hsm != event.hsm)
         if holders:
             miss = Miss(operation, key.name, event.hsm, event.index, event.at_ns, holders)
@@ -237,15 +235,13 @@ class Facts:
         self.holdings.feed(event)
         key = self.keys.get(event.key)
         if key is None:
-            key = self.keys[event.key] = KeyFacts(event.key, event, event.label)
+            key = self.keys[event.key] = KeyFacts(event.key, event, event.label, bool(event.token))
         key.copies[event.hsm] = self.holdings.hsms[event.hsm].copies[event.key]
         self._move(key, event, True)
 
     def _left(self, event: Event) -> None:
         self.holdings.feed(event)
-        key = self.keys.get(event.key)
-        if key is None:
-            return
+        key = self.keys[event.key]
         copy = key.copies.get(event.hsm)
         if event.kind is Kind.GONE:
             key.copies.pop(event.hsm, None)
@@ -265,6 +261,8 @@ class Facts:
         key.changed_ns[event.hsm, aspect] = event.at_ns
         if aspect == "label":
             key.label = event.value
+        elif aspect == "token":
+            key.token = event.value
 
     # -- HSMs ----------------------------------------------------------------------
 

@@ -25,11 +25,11 @@ class Materials:
             if key.born.cls != "public":
                 self.keys.setdefault(key.mat, []).append(key)
             create = facts.creator(key)
-            if key.born.cause == Cause.UNWRAP and create is not None and create.invoked.key is not None:
-                self._wrap(key.name, create.invoked.key)
+            if key.born.cause == Cause.UNWRAP and create is not None:
+                self._wrap(key.name, create.key)
         for operation in facts.data:
             for inner in _inner(operation):
-                self._wrap(inner, operation.invoked.key)
+                self._wrap(inner, operation.key)
         imported = [key for keys in self.keys.values() for key in keys if key.born.cause == Cause.IMPORT]
         held = [key for keys in self.keys.values() for key in keys if facts.holders(key)]
         kept = [key for keys in self.keys.values() for key in keys if not self.on_purpose(key)]
@@ -52,7 +52,7 @@ class Materials:
         keys = [key for key in keys if not (accidental and self.on_purpose(key))]
         return max(keys, key=lambda key: lost_since_ns(self.facts, key), default=None)
 
-    def _wrap(self, inner: str, outer: str) -> None:
+    def _wrap(self, inner: str, outer: str | None) -> None:
         keys = self.facts.keys
         if inner in keys and outer in keys:
             self.wrapped_by.setdefault(keys[inner].mat, {})[keys[outer].mat] = None
@@ -89,7 +89,7 @@ def undecryptable_data(facts: Facts, *, shredded: bool = False) -> list[Finding]
     hints: dict[str, str | None] = {}
     found = []
     for operation in facts.data:
-        key = facts.keys.get(operation.invoked.key)
+        key = facts.keys.get(operation.key or "")
         if key is None or key.mat in materials.openable or key.mat not in materials.keys:
             continue
         accidental = key.mat in materials.without_accidents

@@ -32,10 +32,6 @@ class Operation:
     ended: Event | None = None
 
     @property
-    def number(self) -> int:
-        return int(self.invoked.op)
-
-    @property
     def name(self) -> str:
         return str(self.invoked.name)
 
@@ -45,18 +41,25 @@ class Operation:
         return application(self.invoked.client)
 
     @property
+    def key(self) -> str | None:
+        """The key that it was called with; an unwrap or derive may name its key in its arguments instead."""
+        key: str | None = self.invoked.key
+        if key is None and self.name in ("unwrap_key", "derive_key") and self.invoked.args:
+            first = self.invoked.args[0]
+            return first if isinstance(first, str) and first.startswith("key-") else None
+        return key
+
+    @property
     def outcome(self) -> Outcome:
         return "open" if self.ended is None else _OUTCOMES[self.ended.kind]
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The keys that it is about: asked for, told or wrapped, each once."""
-        names = [] if self.invoked.key is None else [self.invoked.key]
+        """The keys that an `ok` call is about: asked for, told or wrapped, each once; else the key asked for."""
+        names = [] if self.key is None else [self.key]
         if self.ended is not None and self.ended.kind is Kind.OK:
             names.extend(self.ended.keys)
             names.extend(self.ended.made[2:])
-        elif self.ended is not None and self.ended.key is not None:
-            names.append(self.ended.key)
         return tuple(dict.fromkeys(names))
 
     def __str__(self) -> str:

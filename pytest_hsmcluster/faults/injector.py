@@ -19,6 +19,10 @@ from .points import Point
 from .spec import Fault
 
 
+# Most records are reaches.  Without enum members in them the garbage collector forgets them at its first look.
+_REACH = Kind.REACH.value
+
+
 class Passage(Protocol):
     """What a point sees of the call that passes it; also what a `When` is matched against."""
 
@@ -131,10 +135,10 @@ class Faults:
         """Write that `point` is reached, and return the injection to perform there, or None."""
         self._append(
             (
-                Kind.REACH,
+                _REACH,
                 self._scheduler.now_ns,
                 passage.op,
-                point,
+                point._value_,
                 passage.op_name,
                 passage.command,
                 passage.hsm,

@@ -158,5 +158,5 @@ class Event:
 
 def read(record: Record, index: int) -> Event:
     """Return the `Event` of one journal line."""
-    kind = record[0]
+    kind = Kind(record[0])
     return Event(kind, index, record[1], dict(zip(FIELDS[kind], record[2:], strict=True)))

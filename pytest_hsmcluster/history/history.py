@@ -85,7 +85,7 @@ class History:
             raise UsageError(f"this history has no digest: {refused}")
         sha, ordinals = hashlib.sha256(), _Ordinals()
         for record in self.records:
-            line = [record[0].value, record[1]]
+            line = [str(record[0]), record[1]]
             for name, value in zip(FIELDS[record[0]], record[2:], strict=True):
                 line.append(ordinals.replace(value) if name in OUTSIDE else value)
             sha.update(json.dumps(line, separators=(",", ":")).encode())

@@ -80,7 +80,8 @@ def _as_digest(data: bytes, curve: Curve) -> tuple[bytes, str]:
     """Return `data` as a digest of a length that the library knows, and the hash of that length.
 
     PKCS #11 lets `CKM_ECDSA` take a digest of any length and cuts it to the length of the
-    order; zeros before a shorter one do not change the number it stands for.
+    order; zeros before a shorter one do not change the number it stands for. A digest of a
+    usual length is left alone, since RFC 6979 makes the nonce out of the whole of it.
     """
     if not 1 <= len(data) <= _LONGEST:
         raise DataInvalid(
@@ -88,9 +89,10 @@ def _as_digest(data: bytes, curve: Curve) -> tuple[bytes, str]:
             "for data use one of ECDSA_SHA1 … ECDSA_SHA512",
             ckr=CKR.DATA_LEN_RANGE,
         )
-    if curve.order.bit_length() % 8 == 0:
-        data = data[: curve.half]
     fitting = next(item for item in HASHES.values() if item.nbytes >= len(data))
+    if fitting.nbytes != len(data) and curve.order.bit_length() % 8 == 0:
+        data = data[: curve.half]
+        fitting = next(item for item in HASHES.values() if item.nbytes >= len(data))
     return data.rjust(fitting.nbytes, b"\0"), fitting.name
 
 

@@ -8,6 +8,7 @@ in the repository RadiumGu/pix-proxy-samples (hsm2m.medium, SDK 5.18.0): one clu
 import dataclasses
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from ..errors import UsageError
@@ -69,7 +70,7 @@ class Profile:
 
     # -- clients ---
     routing: Literal["round_robin", "random", "least_busy", "pinned"] = "round_robin"
-    """Which HSM a call goes to.  The service balances by remaining capacity (UG, "Clusters"); round robin is a guess."""
+    """Which HSM a call goes to (guess; the service balances by remaining capacity: UG, "Clusters")."""
     pinned_to: str | None = None
     """The HSM of `routing="pinned"`; None is the first that is up."""
     create_returns: Literal["auto", "all tried", "enough"] = "auto"
@@ -127,15 +128,25 @@ class Profile:
         Raises:
             UsageError: a name that does not exist (with the nearest that does), or a value out of range.
         """
-        changes: dict[str, Any] = {}
         for name, value in overrides.items():
-            if name.endswith("_s") and name[:-2] + "_ns" in _DEFAULTS:
-                changes[name[:-2] + "_ns"] = to_ns(value, name)
-            elif name in _DEFAULTS:
-                changes[name] = value
-            else:
-                raise UsageError(unknown_field(name))
-        return dataclasses.replace(self, **changes) if changes else self
+            if value is not None and not isinstance(value, bool | int | float | str):
+                raise UsageError(f"{name} is a number, a text, True or False; got {value!r}")
+        # The type stands beside the value because 1 == True: the cache would take one for the other.
+        return _overridden(self, tuple((name, type(value), value) for name, value in overrides.items()))
+
+
+@lru_cache(maxsize=256)
+def _overridden(profile: Profile, overrides: tuple[tuple[str, type, Any], ...]) -> Profile:
+    """Return a changed profile; the same changes are checked once in a test run, not for each cluster."""
+    changes: dict[str, Any] = {}
+    for name, _, value in overrides:
+        if name.endswith("_s") and name[:-2] + "_ns" in _DEFAULTS:
+            changes[name[:-2] + "_ns"] = to_ns(value, name)
+        elif name in _DEFAULTS:
+            changes[name] = value
+        else:
+            raise UsageError(unknown_field(name))
+    return dataclasses.replace(profile, **changes)
 
 
 def field_names() -> list[str]:
