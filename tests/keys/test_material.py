@@ -157,8 +157,6 @@ def test_fingerprints_tell_halves_apart_and_hide_secrets(system):
 @pytest.mark.parametrize(
     ("kind", "raw", "expected"),
     [
-        # FIPS 197, appendix C, and SP 800-38A use other blocks; these are the AESAVS key
-        # schedule vectors' first block: VarTxt with an all-zero key and a zero block.
         ("AES", "00" * 16, "66e94b"),
         ("AES", "00" * 24, "aae069"),
         ("AES", "00" * 32, "dc95c0"),

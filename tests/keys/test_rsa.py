@@ -38,10 +38,7 @@ def verification_cases(records, path):
     """Yield (size, key's numbers, record) of NIST's verification vectors from 2048 bits on."""
     primes = {}
     for record in records(f"asymmetric/RSA/FIPS_186-2/{path}"):
-        if "p" in record:
-            primes = {name: int(record[name], 16) for name in ("p", "q")}
-        elif "n" in record:
-            continue
+        primes = primes | {name: int(record[name], 16) for name in ("p", "q") if name in record}
         if "Msg" in record and int(record["mod"]) >= 2048:
             yield int(record["mod"]), primes, record
 
@@ -54,7 +51,8 @@ def examples(path):
     fields = re.findall(r"^# ([\w ]+?)(?: alg=\S+ mgf1=\S+)?:? ?\n((?:[0-9a-f ]+\n)+)", text, re.M)
     found = {}
     for name, value in fields:
-        found[name.split(" Example")[0]] = bytes.fromhex(value)
+        digits = "".join(value.split())
+        found[name.split(" Example")[0]] = bytes.fromhex(digits.zfill(len(digits) + len(digits) % 2))
         if name == "Encryption":
             p, q = (int.from_bytes(found[key], "big") for key in ("Prime 1", "Prime 2"))
             yield key_of(p, q, int.from_bytes(found["Public exponent"], "big")), found["Message"], found["Encryption"]
@@ -147,6 +145,18 @@ def test_single_part_signatures_are_checked(mechanism, public, private, system):
     with pytest.raises(SignatureInvalid) as caught:
         verify(public, mechanism, b"\x01" * 32, signature + b"\0")
     assert caught.value.ckr is CKR.SIGNATURE_LEN_RANGE
+
+
+@pytest.mark.parametrize("data", [b"", b"free text", bytes(245), digest_info("SHA256", b"x")[:-1]])
+def test_rsa_pkcs_signs_any_bytes_that_fit(data, public, private, system):
+    """Not only a digest in its DER header: whatever leaves room for the padding is signed and verified."""
+    signature = sign(private, CKM.RSA_PKCS, data, None, system)
+    verify(public, CKM.RSA_PKCS, data, signature)
+
+    block = encrypt(public, CKM.RSA_X_509, signature, None, system)
+    assert int.from_bytes(block, "big") == int.from_bytes(
+        b"\x00\x01" + b"\xff" * (253 - len(data)) + b"\x00" + data, "big"
+    )
 
 
 @pytest.mark.parametrize(("mechanism", "length"), [(CKM.RSA_PKCS, 246), (CKM.RSA_X_509, 257), (CKM.RSA_PKCS_PSS, 31)])
@@ -245,7 +255,7 @@ def test_pkcs1_decrypts_the_ciphertexts_of_rsa_laboratories(rsa_pair):
     """PKCS #1 v1.5 decrypts the published ciphertexts; the bare operation shows their padding."""
     seen = 0
     for key, message, sealed in examples("asymmetric/RSA/pkcs1v15crypt-vectors.txt"):
-        public, private = rsa_pair(key)
+        _, private = rsa_pair(key)
         assert decrypt(private, CKM.RSA_PKCS, sealed) == message
         block = decrypt(private, CKM.RSA_X_509, sealed)
         assert block[:2] == b"\x00\x02"
