@@ -25,6 +25,9 @@ from .creation import Creator, timeout_ns
 from .handles import KeyHandle, KeyPair, check_handle, handle_of
 from .process import Process
 
+# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
+__tracebackhide__ = True
+
 T = TypeVar("T")
 
 PARTS = {name: part for part, name in CLASSES.items()}

@@ -20,6 +20,9 @@ from ..sim.scheduler import FOREVER_NS
 from .retry import backoff_ns
 from .routing import Router
 
+# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
+__tracebackhide__ = True
+
 log = logging.getLogger("pytest_hsmcluster.client")
 
 
