@@ -227,7 +227,7 @@ class Creator:
     def _clean_up(self, call: Call, copies: Copies) -> Flow[list[str]]:
         """Remove every copy that is or may be there; return the HSMs on which one may remain."""
         leftovers = []
-        for hsm in self.process.connections:
+        for hsm in list(self.process.connections):  # a new member may join meanwhile
             if hsm in copies.sure or hsm in copies.maybe:
                 if not (yield from self._clean(call, copies, hsm)):
                     leftovers.append(hsm)

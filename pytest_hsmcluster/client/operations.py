@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..cryptoki import CKA, CKO, CKR
-from ..errors import ClusterError, HsmUnavailable, KeyNotOnHsm, LoginFailed, NotLoggedIn
+from ..errors import AccountLocked, ClusterError, HsmUnavailable, KeyNotOnHsm, LoginFailed, NotLoggedIn
 from ..history.events import Kind
 from ..keys.attributes import usable_template
 from ..keys.mechanisms import Mechanism
@@ -431,21 +431,24 @@ class Operations:
                 ckr=CKR.USER_ALREADY_LOGGED_IN,
             )
         call.user = user.lower()
-        first = True
+        first, failed = True, None
         for hsm in list(process.up_members()):
             try:
                 yield from process.call(call, hsm, commands.Login(user, password))
             except ClusterError as error:
                 process.check_alive()
-                # The HSM that is asked first decides; what the others say only keeps calls away from them (a guess).
-                if first and not isinstance(error, HsmUnavailable) and error.outcome == "fail":
+                # The first that judges the password decides; what the others say only keeps calls away from them (a guess).
+                if first and isinstance(error, LoginFailed | AccountLocked):
                     raise
+                failed = error
                 process.connections[hsm].up = process.connections[hsm].logged_in = False
                 process.connections[hsm].lost_ns = process.world.scheduler.now_ns
                 continue
             process.connections[hsm].logged_in = True
             first = False
         if first:
+            if failed is not None:
+                raise failed
             raise HsmUnavailable(f"no HSM can be reached to log in as {user!r}", hsm_code=0x30000088)
         process.remember_login(user, password)
         return Answer(None)

@@ -174,7 +174,7 @@ class Process:
         if self.user is None:
             raise NotLoggedIn(f"{self.application!r} is not logged in; call login() first")
         ready = []
-        for id, connection in self.connections.items():
+        for id, connection in list(self.connections.items()):  # a new member may join while one is logged in to
             if (connection.up and connection.logged_in) or (yield from self._restored(id, connection, call)):
                 ready.append(id)
         return ready

@@ -81,6 +81,10 @@ class Service:
         if hsm.alive:
             self._through(Point.HSM_STOP, hsm, lambda: self._off(hsm, struck))
 
+    def is_off(self, id: str) -> bool:
+        """Whether an HSM is neither up nor paused."""
+        return not self.hsm(id).alive
+
     def restart(self, id: str) -> None:
         """Switch an HSM on again.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..faults.effects import Corrupt, Crash, Delay, Destroy, Drop, Fail, Hold
 from ..faults.injector import Injection
+from ..faults.points import Point
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler
 from .calls import Call
@@ -33,6 +34,9 @@ class Power(Protocol):
 
     def destroy(self, hsm: str, struck: Call | None = None) -> None:
         """Lose an HSM for good."""
+
+    def is_off(self, hsm: str) -> bool:
+        """Whether an HSM answers nobody any more; a fault at `hsm.stop` may have kept it on."""
 
 
 class Trouble:
@@ -73,25 +77,26 @@ class Trouble:
         elif isinstance(effect, Fail):
             raise effect.error(hsm=call.hsm, outcome="info" if done else "fail", sdk=self._profile.sdk)
         elif isinstance(effect, Crash | Destroy):
-            self.cut(effect, call)
+            self.cut(effect, call, injection.fault.point)
 
     def sleep(self, duration_ns: int, call: Call) -> Flow[None]:
         """Let time pass for a call."""
         if not self._scheduler.ahead(duration_ns, call.deadline_ns):
             yield duration_ns
 
-    def cut(self, effect: Crash | Destroy, call: Call) -> None:
+    def cut(self, effect: Crash | Destroy, call: Call, point: Point) -> None:
         """Switch off the HSM that a crash or destroy is about.
 
         Raises:
-            ConnectionReset, MessageLost: it was the call's own.
+            ConnectionReset, MessageLost: it was the call's own, and serves it; a client that is at a
+                point of its own has not asked yet, or has its answer.
         """
         target = self.target(effect, call)
         if isinstance(effect, Crash):
             self.power.crash(target, call)
         else:
             self.power.destroy(target, call)
-        if target == call.hsm and call.request is not None:
+        if target == call.hsm and point.place == "hsm" and self.power.is_off(target):
             raise self.silence_or_reset()
 
     def target(self, effect: Crash | Destroy, call: Call) -> str:

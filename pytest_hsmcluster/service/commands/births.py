@@ -167,9 +167,21 @@ class UnwrapKey(Using, Birth):
         self.kind = kind
         self.part = part
 
+    def admit(self, hsm: "Hsm", call: "Call") -> None:
+        super().admit(hsm, call)
+        mechanisms.check_policy("import", None, self.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
+
     def work(self, hsm: "Hsm", call: "Call") -> tuple[tuple[Material, Attributes], ...]:
         wrapping = hsm.key_for(call, self.handle)
-        made = mechanisms.unwrap(wrapping.material, self.chosen, self._blob, self.kind, self.part, self.params)
+        made = mechanisms.unwrap(
+            wrapping.material,
+            self.chosen,
+            self._blob,
+            self.kind,
+            self.part,
+            self.params,
+            max_generic_bytes=hsm.profile.max_generic_bytes,
+        )
         template = with_unwrap_template(wrapping.attributes, self.template)
         return ((made, self.attributes(made, "unwrap", template)),)
 
@@ -199,7 +211,18 @@ class DeriveKey(Using, Birth):
         self.kind = kind
         self.bits = bits
 
+    def admit(self, hsm: "Hsm", call: "Call") -> None:
+        super().admit(hsm, call)
+        mechanisms.check_policy("import", None, self.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
+
     def work(self, hsm: "Hsm", call: "Call") -> tuple[tuple[Material, Attributes], ...]:
         base = hsm.key_for(call, self.handle)
-        made = mechanisms.derive(base.material, self.chosen, self.params, self.kind, self.bits)
+        made = mechanisms.derive(
+            base.material,
+            self.chosen,
+            self.params,
+            self.kind,
+            self.bits,
+            max_generic_bytes=hsm.profile.max_generic_bytes,
+        )
         return ((made, self.attributes(made, "derive", self.template, base.attributes)),)

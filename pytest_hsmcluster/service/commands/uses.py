@@ -23,10 +23,12 @@ class Using(Command):
     Attributes:
         handle: the key's number.
         operation: what the key must permit, as `mechanisms.NEEDS` calls it.
+        size: bytes of data that go in, where a mechanism limits them.
     """
 
     changes = False
     operation: ClassVar[str]
+    size: int | None = None
 
     def __init__(self, handle: int, mechanism: Mechanism | None, params: Any) -> None:
         self.handle = handle
@@ -39,7 +41,10 @@ class Using(Command):
         chosen = self.mechanism
         if chosen is None:
             chosen = mechanisms.default_mechanism(self.operation, key.material)
-        mechanisms.check_policy(self.operation, chosen, key.material.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
+        profile, made_of = hsm.profile, key.material
+        mechanisms.check_policy(
+            self.operation, chosen, made_of.kind, profile.fips, sdk=profile.sdk, curve=made_of.curve, size=self.size
+        )
         self.chosen = chosen
 
 
@@ -51,6 +56,7 @@ class Encrypt(Using):
     def __init__(self, handle: int, mechanism: Mechanism | None, params: Any, data: bytes) -> None:
         super().__init__(handle, mechanism, params)
         self._data = data
+        self.size = len(data)
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
         key = hsm.key_for(call, self.handle)
@@ -85,6 +91,7 @@ class Verify(Using):
     def __init__(self, handle: int, mechanism: Mechanism | None, params: Any, data: bytes, signature: bytes) -> None:
         super().__init__(handle, mechanism, params)
         self._data = data
+        self.size = len(data)
         self._signature = signature
 
     def work(self, hsm: "Hsm", call: "Call") -> None:
