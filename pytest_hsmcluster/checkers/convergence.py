@@ -80,7 +80,8 @@ def _shown(aspect: str, value: Any) -> str:
 
 def _lingering(facts: Facts, key: KeyFacts, hsms: list[str]) -> Finding:
     delete = key.deleted
-    assert delete is not None and delete.ended is not None
+    assert delete is not None
+    assert delete.ended is not None
     places = listed(f"{hsm} ({facts.holdings.hsms[hsm].state})" for hsm in hsms)
     cause = f"deleted ok by {delete.client} at {instant(delete.ended.at_ns)}, which did not reach {places}: it lingers"
     return _finding(key, tuple(hsms), delete.ended.at_ns, cause)

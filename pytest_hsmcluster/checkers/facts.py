@@ -211,9 +211,6 @@ class Facts:
         key = self.keys.get(event.key or operation.key or "")
         if key is None or event.hsm is None or not key.token or operation.name in FAN_OUT or key.deletes:
             return
-        copy = key.copies.get(event.hsm)
-        if copy is not None and copy.tombstoned is None and copy.held.index < operation.invoked.index:
-            return  # this key was there all the time: the answer was about another one
         holders = tuple(hsm for hsm in self.holders(key) if hsm != event.hsm)
         if holders:
             miss = Miss(operation, key.name, event.hsm, event.index, event.at_ns, holders)

@@ -30,6 +30,6 @@ def _finding(key: KeyFacts, create: Operation, ended_ns: int, holders: tuple[str
         cause += ", and the cleanup did not reach every copy"
     else:
         cause += ", and nobody was told of the key"
-    if len(holders) > 1 and any(copy.held.cause == Cause.SWEEP for copy in key.copies.values()):
+    if any(key.copies[hsm].held.cause == Cause.SWEEP for hsm in holders):
         cause += "; the sweep copied it"
     return Finding("no_orphan_keys", key.name, key.label, key.handle, holders, max(ended_ns, key.born.at_ns), cause)

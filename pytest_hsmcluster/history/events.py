@@ -119,8 +119,22 @@ FIELDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.AUDIT: ("hsms",),
 }
 
-OUTSIDE = frozenset({"client", "user", "label", "owner", "shares", "spec", "args", "changed", "value"})
-"""Fields with strings that the application chose: a digest replaces each by its ordinal of first appearance."""
+OUTSIDE: Mapping[str, str] = {
+    "client": "client",
+    "user": "user",
+    "owner": "user",
+    "shares": "user",
+    "label": "label",
+    "value": "label",
+    "changed": "label",
+    "spec": "spec",
+    "args": "args",
+}
+"""Fields with strings that the application chose → what kind of name it is.
+
+A digest replaces each by its ordinal of first appearance among names of its kind, so that it makes no
+difference whether a label happens to be spelled like a client.
+"""
 
 OUTCOMES = (Kind.OK, Kind.FAIL, Kind.INFO)
 

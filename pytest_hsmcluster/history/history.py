@@ -87,7 +87,10 @@ class History:
         for record in self.records:
             line = [str(record[0]), record[1]]
             for name, value in zip(FIELDS[record[0]], record[2:], strict=True):
-                line.append(ordinals.replace(value) if name in OUTSIDE else value)
+                if name == "changed":  # pairs of attribute and value: the attributes' names are ours
+                    line.append([[attribute, ordinals.replace("label", new)] for attribute, new in value])
+                else:
+                    line.append(ordinals.replace(OUTSIDE[name], value) if name in OUTSIDE else value)
             sha.update(json.dumps(line, separators=(",", ":")).encode())
             sha.update(b"\n")
         return sha.hexdigest()
@@ -126,16 +129,17 @@ class History:
 
 
 class _Ordinals:
-    """Numbers strings in order of first appearance, inside tuples too."""
+    """Numbers names of each kind in order of first appearance, inside tuples too."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, dict[str, int]] = {}
 
-    def replace(self, value: Any) -> Any:
+    def replace(self, kind: str, value: Any) -> Any:
         if isinstance(value, str):
-            return f"~{self._seen.setdefault(value, len(self._seen))}"
+            seen = self._seen.setdefault(kind, {})
+            return f"~{seen.setdefault(value, len(seen))}"
         if isinstance(value, tuple | list):
-            return [self.replace(item) for item in value]
+            return [self.replace(kind, item) for item in value]
         return value
 
 

@@ -15,7 +15,8 @@ def _story_module() -> ModuleType:
     name = "hsmcluster_test_story"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, HISTORIES / "story.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)

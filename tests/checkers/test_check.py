@@ -120,6 +120,11 @@ def test_check_reads_only(tell):
     assert story.records == before
 
 
+def test_check_says_how_much_it_sees(tell):
+    """For a debugger's eyes."""
+    assert repr(HsmCheck(tell().history)) == "<HsmCheck of 3 events>"
+
+
 def test_check_follows_a_live_history(tell):
     """What happened between two checks is seen by the second."""
     story = tell()
@@ -137,6 +142,19 @@ def test_history_that_was_cut_is_a_usage_error(tell):
     story.create(on=["hsm-9"])
     with pytest.raises(UsageError, match=r"^event 2 of the history \(0\.002000s held .*\) is about 'hsm-9'"):
         HsmCheck(story.history).no_lost_keys()
+
+
+@pytest.mark.parametrize("kind", ["ok", "gone", "tombstoned", "attribute"])
+def test_history_without_its_beginning_is_a_usage_error(tell, kind):
+    """An outcome without a call, a key that goes without having come."""
+    story = tell()
+    key = story.create(outcome="ok")
+    story.attribute(key, "encrypt", False)
+    story.tombstoned(key, "hsm-1")
+    story.gone(key, "hsm-2", "delete")
+    cut = History([record for record in story.records if record[0] in ("up", kind)])
+    with pytest.raises(UsageError, match="the history was cut or edited"):
+        HsmCheck(cut).in_sync()
 
 
 class Counted(list):

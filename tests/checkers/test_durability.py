@@ -74,6 +74,25 @@ def test_two_of_three_hsms_lost_ask_for_a_minimum_of_three(tell):
     assert lost.setting == "create_object_minimum_nodes=3"
 
 
+def test_only_hsms_that_were_there_when_the_key_was_made_could_have_held_it(tell):
+    """A minimum that the cluster of that instant could not meet would have prevented nothing."""
+    story = tell("hsm-1", "hsm-2", sdk=3)
+    story.destroy("hsm-2")
+    key = story.create(on=["hsm-1"])
+    story.join("hsm-3")
+    story.destroy("hsm-1", key)
+    assert HsmCheck(story.history).lost_keys()[0].setting is None
+
+
+def test_hsm_that_was_lost_before_the_key_was_made_asks_for_no_more_copies(tell):
+    """Only losses since its birth count."""
+    story = tell("hsm-1", "hsm-2", "hsm-3", sdk=3)
+    story.destroy("hsm-3")
+    key = story.create(on=["hsm-1"])
+    story.destroy("hsm-1", key)
+    assert HsmCheck(story.history).lost_keys()[0].setting == "create_object_minimum_nodes=2"
+
+
 def test_sdk_5_without_its_check_loses_keys_that_the_check_would_have_refused(tell):
     """With SDK 5 the hint is the availability check, when it was off; when it was on there is none."""
     for check_on, setting in ((False, "disable_key_availability_check=false"), (True, None)):
@@ -152,6 +171,17 @@ def test_key_on_an_hsm_that_was_lost_without_a_word_is_lost(tell):
     story.destroy("hsm-1")
     [lost] = HsmCheck(story.history).lost_keys()
     assert (lost.hsms, lost.cause) == (("hsm-1",), "hsm-1, which held the only copy, was lost at 0.004000 s")
+
+
+def test_copy_that_came_again_and_was_lost_without_a_word_was_lost_then(tell):
+    """The last copy counts, not the one that went before."""
+    story = tell()
+    key = story.create(on=["hsm-1"])
+    story.gone(key, "hsm-1", "restore")
+    story.held(key, "hsm-1", "restore")
+    story.destroy("hsm-1")
+    [lost] = HsmCheck(story.history).lost_keys()
+    assert lost.cause == "hsm-1, which held the only copy, was lost at 0.006000 s"
 
 
 def test_backup_does_not_save_a_key_but_is_named(tell):
@@ -330,6 +360,28 @@ def test_smaller_cluster_cannot_hold_enough_and_the_finding_says_so(tell):
 
     assert risk.cause == ("1 of 2 needed copies, and the cluster has only 1 HSM; hsm-2 was destroyed at 0.005000 s")
     assert risk.setting is None
+
+
+@pytest.mark.parametrize(("left", "size"), [(0, "no HSM left"), (1, "only 1 HSM"), (2, "only 2 HSMs")])
+def test_what_is_left_of_the_cluster_is_counted(tell, left, size):
+    """HSMs that are lost are no part of it; those that are off are."""
+    story = tell()
+    key = story.create()
+    for hsm in ("hsm-1", "hsm-2", "hsm-3")[left:]:
+        story.destroy(hsm, key)
+    if left:
+        story.crash("hsm-1")
+    [risk] = HsmCheck(story.history).at_risk_keys(copies=3)
+    assert f" of 3 needed copies, and the cluster has {size};" in risk.cause
+
+
+def test_session_key_that_was_made_a_token_key_is_one(tell):
+    """CKA_TOKEN can be set later; from then on the key may be lost."""
+    story = tell()
+    key = story.create(on=["hsm-1"], token=False)
+    story.attribute(key, "token", True, on=["hsm-1"])
+    story.destroy("hsm-1", key)
+    assert [lost.key for lost in HsmCheck(story.history).lost_keys()] == [key]
 
 
 def test_lost_key_is_at_risk_too(tell):

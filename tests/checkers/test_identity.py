@@ -41,6 +41,16 @@ def test_second_create_without_an_answer_is_a_duplicate_of_the_first(tell):
         HsmCheck(story.history).no_duplicate_labels()
 
 
+def test_create_that_is_still_open_is_not_ok(tell):
+    """Two at once with one label: as long as one has no answer it is the one too many."""
+    story = tell()
+    story.create("kek", outcome="open")
+    story.create("kek", client="other")
+    [found] = HsmCheck(story.history).duplicate_labels()
+    assert found.key == "key-1"
+    assert found.cause.startswith("made by generate_key by app, still open; key-2 ")
+
+
 def test_three_tries_leave_two_keys_too_many(tell):
     """One finding for each key too many; without an acknowledged one the first is meant."""
     story = tell()

@@ -67,6 +67,25 @@ def test_session_key_of_a_dead_application_outlived_its_session(tell):
     assert (stray.since_ns, stray.cause) == (5 * MS, "app died at 0.005000 s, and the key is still there")
 
 
+def test_first_end_of_a_session_counts(tell):
+    """Logged out, and then the HSM went off: the logout was the end."""
+    story = tell()
+    key = story.create("tmp", ["hsm-2"], token=False)
+    story.logout()
+    story.crash("hsm-2", [key])
+    [stray] = strays(story)
+    assert stray.cause == "app logged out at 0.004000 s, and the key stayed until 0.006000 s"
+
+
+def test_session_goes_on_until_the_logout_is_carried_out(tell):
+    """A request on its way ends nothing, and no other command does."""
+    story = tell()
+    story.create("tmp", ["hsm-2"], token=False)
+    for point, command in (("hsm.receive", "logout"), ("hsm.reply", "sign")):
+        story.write("reach", op=2, point=point, name=command, command=command, hsm="hsm-2", client="app", user="u")
+    HsmCheck(story.history).session_keys_stay_put()
+
+
 def test_session_key_that_ends_with_its_session_is_fine(tell):
     """Gone before the answer to the logout leaves, by the process that the application is by now."""
     story = tell()

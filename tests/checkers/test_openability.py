@@ -100,6 +100,43 @@ def test_public_half_opens_nothing(tell):
     assert datum.key == private
 
 
+def test_data_dies_with_the_last_key_that_could_have_opened_it(tell):
+    """The data key was lost first; it was the wrapping key's loss that closed the last way."""
+    story = tell()
+    kek, dek = story.create("kek", on=["hsm-2"]), story.create("dek", on=["hsm-1"])
+    story.wrap(dek, under=kek)
+    story.encrypt(dek)
+    story.destroy("hsm-1", dek)
+    HsmCheck(story.history).no_undecryptable_data()
+    story.destroy("hsm-2", kek)
+    assert [datum.key for datum in HsmCheck(story.history).undecryptable_data()] == [kek, kek]
+
+
+def test_derived_key_is_not_opened_by_its_base(tell):
+    """What it was derived from is no wrapped key."""
+    story = tell()
+    base = story.create("base")
+    derived = story.create("derived", name="derive_key", under=base, on=["hsm-1"])
+    story.encrypt(derived)
+    story.destroy("hsm-1", base, derived)
+    assert [datum.key for datum in HsmCheck(story.history).undecryptable_data()] == [derived]
+
+
+def test_key_that_was_lost_without_a_word_was_no_purpose(tell):
+    """The `lost` event alone."""
+    story = tell()
+    story.encrypt(story.create(on=["hsm-1"]))
+    story.destroy("hsm-1")
+    assert len(HsmCheck(story.history).undecryptable_data()) == 1
+
+
+def test_wrap_of_a_key_that_no_event_made_is_passed_over(tell):
+    """A wrapped key of which nothing else is known."""
+    story = tell()
+    story.wrap("key-99", under=story.create("kek"))
+    HsmCheck(story.history).no_undecryptable_data(shredded=True)
+
+
 def test_session_key_that_a_crash_took_takes_its_data_along(tell):
     """Nobody wrapped it, and the HSM lost power."""
     story = tell()
@@ -196,6 +233,25 @@ def test_unwrapped_key_can_be_unwrapped_again(tell):
     story.encrypt(dek)
     story.destroy("hsm-1", kek, dek)
     HsmCheck(story.history).no_undecryptable_data()
+
+
+def test_unwrap_that_names_its_wrapping_key_in_its_arguments_counts_too(tell):
+    """However the journal says it."""
+    story = tell()
+    kek = story.create("kek")
+    op = story.invoke("unwrap_key", label="dek", args=(kek,))
+    dek = story.born("dek", ["hsm-1"], name="unwrap_key", op=op)
+    story.end(op, keys=(dek,))
+    story.encrypt(dek)
+    story.destroy("hsm-1", kek, dek)
+    HsmCheck(story.history).no_undecryptable_data()
+
+
+def test_data_under_a_key_that_no_event_made_is_not_judged(tell):
+    """A foreign handle: nothing is known of its material."""
+    story = tell()
+    story.encrypt("key-99")
+    HsmCheck(story.history).no_undecryptable_data(shredded=True)
 
 
 def test_wrapped_key_is_as_good_as_held(tell):

@@ -78,6 +78,11 @@ def test_orphan_on_an_hsm_that_is_off_counts_and_the_sweep_spreads_orphans(tell)
     [orphan] = HsmCheck(story.history).orphan_keys()
     assert orphan.hsms == ("hsm-2", "hsm-3")
     assert orphan.cause.endswith("; the sweep copied it")
+    story.destroy("hsm-2", key)
+    [orphan] = HsmCheck(story.history).orphan_keys()
+    assert orphan.cause.endswith("; the sweep copied it")
+    story.destroy("hsm-3", key)
+    HsmCheck(story.history).no_orphan_keys()
 
 
 def test_half_of_a_pair_that_was_not_found_stays_an_orphan(tell):

@@ -124,6 +124,15 @@ def test_lingering_key_is_not_resurrected(tell):
     HsmCheck(story.history).no_resurrected_keys()
 
 
+def test_up_hsm_that_is_said_to_be_up_has_not_come_back(tell):
+    """It was up all the time: the key lingers."""
+    story = tell()
+    key = story.create()
+    story.delete(key, on=["hsm-1", "hsm-2"])
+    story.state("hsm-3", "up")
+    HsmCheck(story.history).no_resurrected_keys()
+
+
 def test_sweep_before_the_delete_is_no_comeback(tell):
     """A copy that the sweep had made earlier and that the delete missed lingers."""
     story = tell()

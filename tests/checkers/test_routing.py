@@ -65,6 +65,8 @@ def test_retry_that_took_too_long_was_not_within(tell):
     check = HsmCheck(story.history)
     check.misses_retried()
     check.misses_retried(within=0.5)
+    with pytest.raises(AssertionError):
+        check.misses_retried(within=0)
     with pytest.raises(AssertionError, match=r"retried ok after 0\.500000 s"):
         check.misses_retried(within=0.4)
 
@@ -86,6 +88,36 @@ def test_missing_wrapping_key_of_an_unwrap_is_a_miss(tell):
     key = story.create("kek", on=["hsm-1"])
     story.miss(key, "hsm-2", "unwrap_key")
     assert [miss.hsms for miss in HsmCheck(story.history).routing_misses()] == [("hsm-2",)]
+
+
+def test_base_key_may_be_named_in_the_arguments(tell):
+    """An unwrap or derive is about the key that it makes; what it needs stands in its arguments."""
+    story = tell()
+    key = story.create("base", on=["hsm-1"])
+    op = story.invoke("derive_key", label="new", args=(key,))
+    story.end(op, "fail", error="KeyNotOnHsm", hsm="hsm-2")
+    assert [miss.key for miss in HsmCheck(story.history).routing_misses()] == [key]
+    op = story.invoke("derive_key", label="new", args=(key,))
+    story.end(op, keys=(story.born("new", name="derive_key", op=op),))
+    HsmCheck(story.history).misses_retried()
+
+
+def test_answer_of_an_hsm_that_has_the_key_is_a_miss_all_the_same(tell):
+    """An injected "no such key": what counts is what the application was told."""
+    story = tell()
+    story.miss(story.create(), "hsm-3")
+    [miss] = HsmCheck(story.history).routing_misses()
+    assert miss.cause.startswith("sign by app was routed there while hsm-1, hsm-2 held the key")
+
+
+def test_copy_that_arrives_during_the_call_does_not_undo_the_miss(tell):
+    """The HSM answered before its copy came."""
+    story = tell()
+    key = story.create(on=["hsm-1"])
+    op = story.invoke("sign", key)
+    story.sweep(key, "hsm-3", "hsm-1")
+    story.end(op, "fail", error="KeyNotOnHsm", hsm="hsm-3")
+    assert [miss.hsms for miss in HsmCheck(story.history).routing_misses()] == [("hsm-3",)]
 
 
 def test_missing_wrapped_key_is_retried_by_a_wrap_of_it(tell):

@@ -40,8 +40,9 @@ class Story:
     def history(self) -> History:
         return History(self.records, note=self.note)
 
-    def write(self, kind: Kind, /, **fields: Any) -> None:
+    def write(self, kind: Kind | str, /, **fields: Any) -> None:
         """Append one record; fields that are not given are None."""
+        kind = Kind(kind)
         unknown = [name for name in fields if name not in FIELDS[kind]]
         assert not unknown, f"{kind} has no {unknown}"
         record = (kind, self.now_ns, *(fields.get(name) for name in FIELDS[kind]))
