@@ -27,70 +27,17 @@ from .sim.flow import Flow
 from .sim.scheduler import SERVICE_LANE
 
 
-class Hardship:
-    """Something that a cluster suffers; a context manager that ends it.
-
-    `str()` is the spec of its scenario.
-
-    Attributes:
-        name: of the scenario.
-        injections: the faults that it consists of, if any; the first is its cause.
-    """
-
-    def __init__(
-        self,
-        chaos: "Chaos",
-        spec: Scenario,
-        undo: Callable[[], None] | None = None,
-        injections: tuple[Injection, ...] = (),
-    ) -> None:
-        self.name = spec.name
-        self.injections = injections
-        self.active = True
-        self._chaos = chaos
-        self._spec = spec
-        self._undo = undo
-
-    @property
-    def hits(self) -> int:
-        """How often it struck: of faults, as often as its cause was performed; of what happens at once, 1."""
-        return self.injections[0].hits if self.injections else 1
-
-    def end(self) -> None:
-        """Take back what it did.  Doing it twice is harmless."""
-        if not self.active:
-            return
-        self.active = False
-        self._chaos.hardships.remove(self)
-        for injection in self.injections:
-            injection.remove()
-        if self._undo is not None:
-            self._undo()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
-
-    def __str__(self) -> str:
-        return str(self._spec)
-
-    def __repr__(self) -> str:
-        return f"<Hardship {self} {'active' if self.active else 'ended'}>"
-
-
 class Chaos:
     """Breaks one cluster on purpose.
 
     Attributes:
         hardships: those that have not ended, in the order in which they began.
+        scenarios: by name, what `install` knows; other packages' too under pytest.
     """
 
     def __init__(self, service: Service, network: Network, minimum: int, routers: Callable[[], list[Any]]) -> None:
         self.hardships: list[Hardship] = []
+        self.scenarios = SCENARIOS
         self._service = service
         self._network = network
         self._faults = service.world.faults
@@ -138,10 +85,10 @@ class Chaos:
         Raises:
             UsageError: the spec is wrong, or could never act in this cluster.
         """
-        parsed = parse_spec(spec, SCENARIOS)
+        parsed = parse_spec(spec, self.scenarios)
         if isinstance(parsed, Fault):
             return self.inject(parsed)
-        return SCENARIOS[parsed.name].install(self, parsed)
+        return self.scenarios[parsed.name].install(self, parsed)
 
     @property
     def unfired(self) -> list[Injection]:
@@ -229,7 +176,8 @@ class Chaos:
         both = [name for name in OPERATIONS if name in COMMANDS]
         if op not in both:
             raise UsageError(
-                f"lose_response() takes an operation that one HSM answers{nearest(str(op), both)}; there are {', '.join(both)}"
+                f"lose_response() takes an operation that one HSM answers{nearest(str(op), both)}; "
+                f"there are {', '.join(both)}"
             )
         return self._began(
             "lost-ack", {"op": op}, None, parse_fault(f"drop @ wire.response op={op} command={op} nth=1")
@@ -302,7 +250,10 @@ class Chaos:
         """
         times = to_ns(down_s, "down_s"), to_ns(gap_s, "gap_s")
         hsms = [hsm.id for hsm in self._service.members if hsm.alive]
-        return self._scheduled("rolling-restart", {"down_s": down_s, "gap_s": gap_s}, self._roll(hsms, *times), False)
+        arguments = {"down_s": down_s, "gap_s": gap_s}
+        return self._scheduled(
+            "rolling-restart", arguments, self._roll(hsms, *times), False, lambda: self._revive(*hsms)
+        )
 
     def flap(self, hsm: str, up_s: float = 30, down_s: float = 30) -> Hardship:
         """Switch one HSM off and on again and again, until the block or the test ends."""
@@ -322,7 +273,10 @@ class Chaos:
         return self._began("routed-to", {"hsm": hsm, "next": next}, lambda: [router.unforce(hsm) for router in routers])
 
     def drop_user(self, hsm: str, user: str) -> Hardship:
-        """Let a user vanish from one HSM's table, as accounts drift apart in reality; the end of the block brings him back."""
+        """Let a user vanish from one HSM's table, as accounts drift apart in reality.
+
+        The end of the block brings him back.
+        """
         where = self._service.hsm(hsm)
         account = where.accounts.users.get(user.lower())
         if account is None:
@@ -384,8 +338,8 @@ class Chaos:
         """The scenario: creates fail on all other HSMs, and what they leave is not removed."""
         if self._minimum < 2:
             raise UsageError(
-                "fail-cleanup needs create_object_minimum_nodes of 2 or more (SDK 3): with a minimum of 1 no create fails, "
-                "so there is nothing to clean up"
+                "fail-cleanup needs create_object_minimum_nodes of 2 or more (SDK 3): with a minimum of 1 no create "
+                "fails, so there is nothing to clean up"
             )
         faults = [self._failed_cleanup(hsm)]
         for other in self._service.members:
@@ -420,66 +374,6 @@ class Chaos:
                     f"{fault}: there is no {name!r}{nearest(str(name), there)}; there are {', '.join(there)}. "
                     "An HSM that joins later can be meant by a pattern: hsm=hsm-*"
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioKind:
-    """A scenario that markers and the command line know by name.
-
-    Attributes:
-        name: as it is written.
-        meaning: in one line.
-        apply: called with the chaos and the arguments.
-        positional: name of the argument that may stand without a key, or None.
-        source: the documented trouble that it stands for.
-    """
-
-    name: str
-    meaning: str
-    apply: Callable[..., Any]
-    positional: str | None = None
-
-    def install(self, chaos: Chaos, spec: Scenario) -> Hardship:
-        """Begin the scenario that a spec names.
-
-        Raises:
-            UsageError: arguments that are missing, unknown or not of the right kind.
-        """
-        result = self.apply(chaos, **self.arguments(spec))
-        return result if isinstance(result, Hardship) else chaos._began(self.name, dict(spec.arguments))
-
-    def arguments(self, spec: Scenario) -> dict[str, Any]:
-        """Return the arguments of a spec, converted to what the verb takes."""
-        wanted = {
-            name: one for name, one in inspect.signature(self.apply).parameters.items() if name not in ("chaos", "self")
-        }
-        given = list(spec.arguments)
-        if spec.positional:
-            if self.positional is None or len(spec.positional) > 1:
-                raise UsageError(f"{spec}: {self.name} takes arguments by key: {', '.join(wanted) or 'none'}")
-            given.insert(0, (self.positional, spec.positional[0]))
-        values = {}
-        for key, text in given:
-            if key not in wanted:
-                raise UsageError(
-                    f"{spec}: {self.name} has no argument {key!r}{nearest(key, wanted)}; it takes {', '.join(wanted) or 'none'}"
-                )
-            values[key] = _converted(spec, key, text, wanted[key].annotation)
-        missing = [name for name, one in wanted.items() if one.default is one.empty and name not in values]
-        if missing:
-            raise UsageError(f"{spec}: {self.name} needs {', '.join(f'{name}=' for name in missing)}")
-        return values
-
-
-def _converted(spec: Scenario, key: str, text: str, annotation: Any) -> Any:
-    kind = int if annotation in (int, "int") else float if annotation in (float, "float") else str
-    try:
-        if kind is float and text.endswith("s"):
-            return Delay.of(text).ns / 1e9
-        return kind(text)
-    except (ValueError, UsageError):
-        what = "a whole number" if kind is int else "a number of seconds"
-        raise UsageError(f"{spec}: {key}= is {what}; got {text!r}") from None
 
 
 def _call(undo: Callable[[], object]) -> None:

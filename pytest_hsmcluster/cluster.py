@@ -99,11 +99,11 @@ class HsmCluster:
         self._closed = False
         self._ciphertexts = 0
         self._clients: list[Process] = []
-        self._generations: dict[str, Process] = {}
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
         self._scheduler = Scheduler()
         self._pace = _pace(clock, clock_rate)
+        self._scheduler.run_ahead = self._pace is None  # whoever runs ahead does not wait for real time
         source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
         masking_key = MaskingKey.random(source) if backup is None else backup.masking_key
         faults = Faults(self._journal, self._scheduler, self._entropy)
@@ -122,7 +122,7 @@ class HsmCluster:
         self._driver = BlockingDriver(self._scheduler, self._pace)
         self._awaiting = AwaitingDriver(self._scheduler, self._pace)
         self.clock = HsmClock(self._scheduler, self._pace)
-        self.chaos = Chaos(self.service, self.network, self.minimum, lambda: [one.router for one in self._clients])
+        self.chaos = Chaos(self.service, self.network, self.minimum)
         self.history = History(self._journal.records, refuse_digest=self._no_digest, note=self._note(hsms))
         self.check = HsmCheck(self.history, backups=lambda: {b.id: b.key_names for b in self.service.backups.values()})
         self.admin = Administration(self.service)
@@ -155,18 +155,22 @@ class HsmCluster:
 
     def add_hsm(self, zone: str) -> Hsm:
         """Order a new HSM and return it; it joins once simulated time has come (313 s, a measured value)."""
+        self._check_open()
         return self.service.add(zone)
 
     def remove_hsm(self, id: str) -> None:
         """Take an HSM out of the cluster for good; a backup of it is taken first."""
+        self._check_open()
         self.service.remove(id)
 
     def sweep_now(self) -> int:
         """Have the service make one round of its sweep, and return how many copies it brought."""
+        self._check_open()
         return self._driver.run(self.service.sweep.round(), SERVICE_LANE, "sweep_now()")
 
     def backup(self, hsm: str | None = None) -> Backup:
         """Take a backup of an HSM that is up (None: the first) and return it."""
+        self._check_open()
         return self.service.backup(hsm)
 
     def sync_key(self, handle: KeyHandle, destination: "HsmCluster") -> KeyHandle:
@@ -174,19 +178,27 @@ class HsmCluster:
 
         Raises:
             ClusterError: see `service.cloning.copy_key`.
+            UsageError: the handle is another cluster's, or `destination` is no cluster or closed.
         """
-        key = copy_key(check_handle(handle, "sync_key").number, self.service, destination.service)
+        self._check_open()
+        if not isinstance(destination, HsmCluster):
+            raise UsageError(f"sync_key() copies to an HsmCluster; got {type(destination).__name__}")
+        destination._check_open()
+        key = copy_key(self._own(handle, "sync_key"), self.service, destination.service)
         return handle_of(key, destination.id)
 
     # -- users and views -------------------------------------------------------------------
 
     def create_user(self, name: str, password: str, type: str = "CU", hsms: Sequence[str] | None = None) -> list[str]:
         """Create a user on every HSM that is up (or on the named ones); return the ids of those that did."""
+        self._check_open()
         return self.admin.create_user(name, password, type, hsms)
 
     def coverage(self, what: KeyHandle | str) -> str:
         """Return `full` or `inconsistent` for a key or a user name, over the current members."""
-        return self.admin.user_coverage(what) if isinstance(what, str) else self.admin.key_coverage(what.number)
+        if isinstance(what, str):
+            return self.admin.user_coverage(what)
+        return self.admin.key_coverage(self._own(what, "coverage"))
 
     def metrics(self) -> dict[str, dict[str, int]]:
         """Return CloudWatch's metrics of each member: HSM id → metric name → value."""
@@ -251,16 +263,25 @@ class HsmCluster:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _operations(self, name: str) -> Operations:
+    def _check_open(self) -> None:
         if self._closed:
-            raise UsageError("this cluster is closed; each test has its own")
+            raise UsageError(f"{self.id} is closed: nothing can happen there any more; each test has its own cluster")
+
+    def _own(self, handle: object, what: str) -> int:
+        """Return the number of a handle that this cluster gave out."""
+        key = check_handle(handle, what)
+        if key.cluster != self.id:
+            raise UsageError(f"{what}: key {key.label!r} ({key.number}) is of {key.cluster}, and this is {self.id}")
+        return key.number
+
+    def _operations(self, name: str) -> Operations:
+        self._check_open()
         if not isinstance(name, str) or not name or "#" in name:
             raise UsageError(f"an application's name is a non-empty str without '#'; got {name!r}")
         if len(self.network.peers) >= self.profile.connections_per_cluster:
             raise SessionLimitReached(
                 f"{len(self.network.peers)} clients are connected to {self.id}; it takes no more (AWS CloudHSM quota)"
             )
-        before = self._generations.get(name)
         number = len(self._clients) + 1
         process = Process(
             name,
@@ -269,10 +290,8 @@ class HsmCluster:
             self.service,
             self.network,
             self._entropy.stream(f"routing/{number}"),
-            before.generation + 1 if before else 1,
         )
         self._clients.append(process)
-        self._generations[name] = process
         return Operations(process, self.minimum, self._made)
 
     def _made(self) -> int:
@@ -316,13 +335,39 @@ class _Settings:
         if minimum is not None:
             if chosen == 5:
                 raise UsageError(
-                    "create_object_minimum_nodes is a setting of SDK 3; SDK 5 has only its availability check of two HSMs "
-                    "(availability_check=False switches it off): use sdk=3, or leave it out"
+                    "create_object_minimum_nodes is a setting of SDK 3; SDK 5 has only its availability check of two "
+                    "HSMs (availability_check=False switches it off): use sdk=3, or leave it out"
                 )
             check_minimum(minimum, hsms, "create_object_minimum_nodes")
         if chosen == 3:
             overrides["max_generic_bytes"] = 64
         return cls(minimum or 1, overrides)
+
+
+def check_arguments(
+    hsms: int = 3,
+    *,
+    zones: Sequence[str] = ("a", "b", "c"),
+    sdk: Literal[3, 5] | None = None,
+    create_object_minimum_nodes: int | None = None,
+    config: str | Path | None = None,
+    seed: int | None = None,
+    keys: str = "random",
+    clock: str = "virtual",
+    clock_rate: float = 1.0,
+    network: str = "simulated",
+    backup: Backup | None = None,
+    **overrides: Any,
+) -> None:
+    """Refuse what `HsmCluster` would refuse, without building one.
+
+    Raises:
+        UsageError: as `HsmCluster`.
+    """
+    _check_shape(hsms, zones, seed, keys, clock, network)
+    settings = _Settings.of(sdk, create_object_minimum_nodes, config, hsms)
+    Profile().overridden({**settings.overrides, **overrides})
+    _pace(clock, clock_rate)
 
 
 def _check_shape(hsms: object, zones: object, seed: object, keys: object, clock: object, network: object) -> None:

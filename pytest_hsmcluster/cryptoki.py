@@ -79,7 +79,7 @@ class CKF(IntEnum):
 
 
 class CKA(IntEnum):
-    """Attributes of reference 6.4 and 7.4, by their PKCS#11 numbers."""
+    """Attributes that the service knows, by their PKCS#11 numbers."""
 
     CLASS = 0x000
     TOKEN = 0x001
@@ -116,7 +116,7 @@ class CKA(IntEnum):
 
 
 class CKM(IntEnum):
-    """Mechanisms of reference 6.3."""
+    """Mechanisms that the service offers."""
 
     RSA_PKCS_KEY_PAIR_GEN = 0x0000
     RSA_PKCS = 0x0001

@@ -23,13 +23,15 @@
     │   ├── InjectedError           an error that a test injected by name
     │   └── ApplicationDied         the application process was ended by a fault
     ├── UsageError              a test that is written wrongly
-    ├── ConfigError (UsageError)    a configuration file that is wrong
+    │   └── ConfigError             a configuration file that is wrong
     └── Stuck                   nothing can ever happen again
 
 Each `ClusterError` class says what a PKCS#11 user of SDK 5 sees (`ckr`), what one of
 SDK 3 sees where that differs (`ckr_sdk3`), and what the HSM answered (`hsm_code`,
-reference 4.3).  How sure the caller may be is a matter of the instance: `outcome`
-is `"fail"` when the operation certainly did not happen and `"info"` when nobody knows.
+as the AWS CloudHSM User Guide prints it for the tools of SDK 3).  How sure the caller
+may be is a matter of the instance: `outcome` is `"fail"` when the operation certainly
+did not happen and `"info"` when nobody knows.  Where each number is written down, and
+which are guesses, stands in `docs/fidelity.md`.
 """
 
 from collections.abc import Sequence
@@ -76,7 +78,7 @@ class ClusterError(Exception):
 
 
 class KeyNotOnHsm(ClusterError):
-    """The HSM that was asked does not hold the key: retry, another HSM may (reference 4.4)."""
+    """The HSM that was asked does not hold the key: retry, another HSM may."""
 
     ckr = CKR.KEY_HANDLE_INVALID
     ckr_sdk3 = CKR.OBJECT_HANDLE_INVALID
@@ -84,7 +86,7 @@ class KeyNotOnHsm(ClusterError):
 
 
 class TooFewCopies(ClusterError):
-    """A create did not reach enough HSMs and was cleaned up as far as possible (reference 2.2).
+    """A create did not reach enough HSMs and was cleaned up as far as possible.
 
     Attributes:
         copies: how many HSMs held the key.
@@ -110,13 +112,13 @@ class TooFewCopies(ClusterError):
 
 
 class KeyUnavailable(ClusterError):
-    """SDK 5 refuses a key that is on fewer than two HSMs (reference 2.3)."""
+    """SDK 5 refuses a key that is on fewer than two HSMs."""
 
     ckr = CKR.FUNCTION_FAILED
 
 
 class HsmBusy(ClusterError):
-    """The HSM is busy and did not take the request (reference 4.3, 0xBB)."""
+    """The HSM is busy and did not take the request (0xBB)."""
 
     ckr = CKR.FUNCTION_FAILED
     ckr_sdk3 = CKR.OPERATION_ACTIVE
@@ -124,7 +126,7 @@ class HsmBusy(ClusterError):
 
 
 class HsmUnavailable(ClusterError):
-    """No HSM could be reached, or the connection was lost during the call (reference 4.4)."""
+    """No HSM could be reached, or the connection was lost during the call."""
 
     ckr = CKR.DEVICE_ERROR
     ckr_sdk3 = CKR.GENERAL_ERROR
@@ -143,14 +145,14 @@ class RequestTimeout(ClusterError):
 
 
 class LoginFailed(ClusterError):
-    """Unknown user or wrong password (reference 4.3: 0x9d or 0xce, and 0xa3)."""
+    """Unknown user or wrong password (0x9d or 0xce, and 0xa3)."""
 
     ckr = CKR.PIN_INCORRECT
     hsm_code = 0xA3
 
 
 class AccountLocked(ClusterError):
-    """Too many bad passwords on this HSM; an admin must reset the password (reference 5.2)."""
+    """Too many bad passwords on this HSM; an admin must reset the password."""
 
     ckr = CKR.PIN_LOCKED
     hsm_code = 0xA3
@@ -183,13 +185,13 @@ class KeyUnextractable(ClusterError):
 
 
 class KeyCapacityReached(ClusterError):
-    """The HSM holds as many keys as it can (reference 5.6)."""
+    """The HSM holds as many keys as it can."""
 
     ckr = CKR.DEVICE_MEMORY
 
 
 class SessionLimitReached(ClusterError):
-    """No more sessions can be opened (reference 4.4, 5.6)."""
+    """No more sessions can be opened."""
 
     ckr = CKR.SESSION_COUNT
     ckr_sdk3 = CKR.ARGUMENTS_BAD
@@ -197,7 +199,7 @@ class SessionLimitReached(ClusterError):
 
 
 class TemplateInvalid(ClusterError):
-    """A key kind, size or attribute that the service does not allow (reference 6.3, 6.4)."""
+    """A key kind, size or attribute that the service does not allow."""
 
     ckr = CKR.TEMPLATE_INCONSISTENT
 

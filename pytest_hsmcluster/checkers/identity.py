@@ -14,7 +14,7 @@ def duplicate_labels(facts: Facts, *, strict: bool = False) -> list[Finding]:
     for key in facts.token_keys():
         if key.label and facts.creator(key) is not None and _alive(facts, key):
             born = key.born
-            groups.setdefault((born.owner, born.cls, born.fields["kind"], key.label), []).append(key)
+            groups.setdefault((born.owner, born.cls, born.key_kind, key.label), []).append(key)
     found = []
     for keys in groups.values():
         meant = next((key for key in keys if _is_ok(facts, key)), keys[0])

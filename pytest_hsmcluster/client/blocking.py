@@ -223,7 +223,7 @@ class Client(BaseClient):
         """Return the ciphertext.
 
         Args:
-            mechanism: None is AES-GCM under AES (12 bytes IV made by the HSM, ciphertext, 16 bytes tag) and OAEP under RSA.
+            mechanism: None is OAEP under RSA, and under AES GCM: IV (12 bytes, made by the HSM), ciphertext, tag (16).
             aad: authenticated along with it (AES-GCM).
 
         Raises:

@@ -44,13 +44,15 @@ class Copies:
         keys: the key, or both halves of a pair.
         source: the HSM that made them.
         sure: HSMs that said that they have them, the source first.
-        maybe: HSMs that may have them: their answer never came.
+        partly: HSMs that have one half of a pair and refused the other.
+        maybe: HSMs that may have them, now or later: their answer never came.
         masked: the masked objects, once they have been extracted.
     """
 
     keys: tuple[StoredKey, ...]
     source: str
     sure: list[str]
+    partly: list[str] = field(default_factory=list)
     maybe: list[str] = field(default_factory=list)
     masked: list[bytes] = field(default_factory=list)
 
@@ -128,8 +130,10 @@ class Creator:
                 outcome="info" if leftovers else "fail",
             )
         if targets:
+            later = call.about(None)
+            later.lane = self.process.lane + 1
             self._scheduler.spawn(
-                self._clone_rest(call, copies, targets), self.process.lane + 1, f"{self.process.name} clones on"
+                self._clone_rest(later, copies, targets), later.lane, f"{self.process.name} clones on"
             )
 
     def _clone_rest(self, call: Call, copies: Copies, targets: list[str]) -> Flow[None]:
@@ -153,7 +157,8 @@ class Creator:
         try:
             if len(alive) < self._profile.availability_copies:
                 yield from self.check(call, copies.keys[-1].handle, creating=True)
-        except KeyUnavailable as refused:
+        except ClusterError as refused:
+            self.process.check_alive()
             leftovers = (yield from self._clean_up(call, copies)) if self._profile.sdk5_cleans_up else copies.sure
             refused.outcome = "info" if leftovers else "fail"
             raise
@@ -166,6 +171,7 @@ class Creator:
         Raises:
             KeyUnavailable: it is not on enough HSMs, and the budget is spent.
             KeyNotOnHsm: no HSM has it, and it is not just being created.
+            HsmUnavailable: no HSM can be reached.
         """
         needed, process = self._profile.availability_copies, self.process
         until_ns = self._scheduler.now_ns + self._profile.availability_budget_ns
@@ -175,8 +181,6 @@ class Creator:
                 try:
                     found += yield from process.call(call, hsm, CheckKey(handle), until_ns)
                     asked += 1
-                except KeyUnavailable:
-                    raise
                 except ClusterError:
                     process.check_alive()
             if found >= needed:
@@ -186,11 +190,12 @@ class Creator:
                 raise KeyNotOnHsm(
                     f"HSM Error: Invalid object handle is passed to this operation: no HSM holds key {handle}"
                 )
-            if self._scheduler.now_ns + self._profile.availability_poll_ns > until_ns:
+            pause_ns = min(self._profile.availability_poll_ns, max(0, until_ns - self._scheduler.now_ns))
+            if not self._scheduler.ahead(pause_ns):
+                yield pause_ns
+            if self._scheduler.now_ns >= until_ns:
                 process.say(UNAVAILABLE_LOG.format(handle=handle, copies=needed))
                 raise KeyUnavailable(UNAVAILABLE.format(copies=needed) + f" Key {handle} is on {found}.")
-            if not self._scheduler.ahead(self._profile.availability_poll_ns):
-                yield self._profile.availability_poll_ns
 
     # -- both ----------------------------------------------------------------------------
 
@@ -214,13 +219,17 @@ class Creator:
         except ClusterError:
             self.process.check_alive()
             return
+        inserted = 0
         try:
             for key, blob in zip(copies.keys, copies.masked, strict=True):
                 yield from self.process.call(call, hsm, InsertMasked(key.handle, blob, copies.source), until_ns)
+                inserted += 1
         except ClusterError as error:
             self.process.check_alive()
-            if error.outcome == "info" or len(copies.keys) > 1:
+            if error.outcome == "info":
                 copies.maybe.append(hsm)
+            elif inserted:
+                copies.partly.append(hsm)
         else:
             copies.sure.append(hsm)
 
@@ -228,9 +237,9 @@ class Creator:
         """Remove every copy that is or may be there; return the HSMs on which one may remain."""
         leftovers = []
         for hsm in list(self.process.connections):  # a new member may join meanwhile
-            if hsm in copies.sure or hsm in copies.maybe:
-                if not (yield from self._clean(call, copies, hsm)):
-                    leftovers.append(hsm)
+            suspect = hsm in copies.sure or hsm in copies.partly or hsm in copies.maybe
+            if suspect and not (yield from self._clean(call, copies, hsm)):
+                leftovers.append(hsm)
         return leftovers
 
     def _clean(self, call: Call, copies: Copies, hsm: str) -> Flow[bool]:
@@ -247,19 +256,25 @@ class Creator:
             self.process.check_alive()
             clean = False
         for key in copies.keys:
-            if not (clean and (yield from self._removed(call, key.handle, hsm))):
+            if not (clean and (yield from self._removed(call, key.handle, hsm, late=hsm in copies.maybe))):
                 clean = False
                 node = list(self.process.service.hsms).index(hsm)
                 self.process.say(ORPHAN_LOG.format(handle=key.handle, node=node))
         return clean
 
-    def _removed(self, call: Call, handle: int, hsm: str) -> Flow[bool]:
+    def _removed(self, call: Call, handle: int, hsm: str, *, late: bool) -> Flow[bool]:
+        """Remove one copy, else tombstone it, and say whether it is certain that none is or will be there.
+
+        Args:
+            late: an insert was not answered: it may still be done, so "not there" is no comfort.
+        """
         for request in (DeleteKey(handle, Cause.CLEANUP), TombstoneKey(handle, Cause.CLEANUP)):
             try:
                 yield from self.process.call(call, hsm, request)
                 return True
             except KeyNotOnHsm:
-                return True
+                if not late:
+                    return True
             except ClusterError:
                 self.process.check_alive()
         return False

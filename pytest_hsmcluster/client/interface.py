@@ -203,8 +203,8 @@ class Calls:
         if min_srv is not None:
             if self._process.profile.sdk != 3:
                 raise UsageError(
-                    "min_srv is an option of SDK 3's key_mgmt_util; SDK 5 has no such number, only its availability check of "
-                    "two HSMs: use sdk=3, or leave it out"
+                    "min_srv is an option of SDK 3's key_mgmt_util; SDK 5 has no such number, only its check "
+                    "of two HSMs: use sdk=3, or leave it out"
                 )
             check_minimum(min_srv, len(self._process.service.members), "min_srv")
         if timeout_s is not None:

@@ -271,6 +271,9 @@ class Operations:
             if outcome is Kind.INFO and not process.dead:
                 process.next_generation()
             raise
+        except UsageError as error:
+            append((Kind.FAIL, scheduler.now_ns, op, client, name, type(error).__name__, CKR.ARGUMENTS_BAD, None, about))
+            raise
         except GeneratorExit:
             append((Kind.INFO, scheduler.now_ns, op, client, name, "Cancelled", int(CKR.OK), None, about))
             process.next_generation()
@@ -305,7 +308,7 @@ class Operations:
         base: KeyHandle | None = None,
     ) -> Flow[T]:
         def body(call: Call) -> Flow[Answer]:
-            source = yield from self._place(call, base)
+            source = yield from self._place(call, request, base)
             keys = yield from self.creator.create(call, source, request, token, min_srv, timeout_ns(timeout_s))
             handles = [handle_of(key, self._cluster) for key in keys]
             return Answer(shape(handles), tuple(key.name for key in keys))
@@ -329,13 +332,13 @@ class Operations:
         also: KeyHandle | None = None,
     ) -> Flow[Any]:
         def body(call: Call) -> Flow[Answer]:
-            hsm = yield from self._place(call, key, also)
+            hsm = yield from self._place(call, request, key, also)
             value = yield from self.process.call(call, hsm, request)
             return Answer(value, (call.key,) if call.key else (), made(value) if made else ())
 
         return self._operation(name, body, key=key)
 
-    def _place(self, call: Call, *keys: KeyHandle | None) -> Flow[str]:
+    def _place(self, call: Call, request: Command, *keys: KeyHandle | None) -> Flow[str]:
         """Return the HSM for a call that uses keys: where a session key lives, else wherever routing says.
 
         Raises:
@@ -346,27 +349,38 @@ class Operations:
         for key in keys:
             if key is None:
                 continue
+            self._check_home(key)
             if not key.token:
                 home = process.homes.get(key.number)
                 if not home:
                     raise KeyNotOnHsm(
-                        f"session key {key.label!r} ({key.number}) is gone: it lives in one session on one HSM and ended with it"
+                        f"session key {key.label!r} ({key.number}) is gone: it lives in one session on one HSM "
+                        "and ended with it"
                     )
                 chosen = chosen or home
             elif (
                 process.profile.sdk == 5 and process.profile.availability_check and key.number not in process.available
             ):
                 yield from self.creator.check(call, key.number)
-        return chosen or (yield from process.route(call))
+        return (yield from process.route(call, request.name, chosen))
+
+    def _check_home(self, key: KeyHandle) -> None:
+        """Refuse a handle that another cluster gave out: here its number may be another key's."""
+        if key.cluster != self._cluster:
+            raise KeyNotOnHsm(
+                f"key {key.label!r} ({key.number}) is a handle of {key.cluster}, and this client talks to "
+                f"{self._cluster}: find the key there by its label"
+            )
 
     def _routed(self, call: Call, request: Command) -> Flow[Answer]:
-        hsm = yield from self.process.route(call)
+        hsm = yield from self.process.route(call, request.name)
         return Answer((yield from self.process.call(call, hsm, request)))
 
     def _everywhere(
         self, name: str, key: KeyHandle, request: Callable[[], Command], args: tuple[Any, ...] = ()
     ) -> Flow[None]:
         def body(call: Call) -> Flow[Answer]:
+            self._check_home(key)
             yield from self._fan_out(call, request)
             if name == "delete_key":
                 self.process.homes.pop(key.number, None)
@@ -381,8 +395,7 @@ class Operations:
         Done when one HSM did it and none that was reached failed; an HSM without the key counts as done.
         """
         done, missing, failed = 0, None, None
-        candidates = yield from self._reached(call)
-        for hsm in candidates:
+        for hsm in (yield from self.process.candidates(call)):
             try:
                 yield from self.process.call(call, hsm, request())
                 done += 1
@@ -399,16 +412,10 @@ class Operations:
         if not done and missing is not None:
             raise missing
 
-    def _reached(self, call: Call) -> Flow[list[str]]:
-        candidates = yield from self.process.candidates(call)
-        if not candidates:
-            raise HsmUnavailable("no HSM can be reached", hsm_code=0x30000088)
-        return candidates
-
     def _find(self, call: Call, request: Command) -> Flow[Answer]:
         found: dict[int, StoredKey] = {}
         answered, failed = 0, None
-        for hsm in (yield from self._reached(call)):
+        for hsm in (yield from self.process.candidates(call)):
             try:
                 for key in (yield from self.process.call(call, hsm, request)):
                     found.setdefault(key.handle, key)
@@ -432,12 +439,12 @@ class Operations:
             )
         call.user = user.lower()
         first, failed = True, None
-        for hsm in list(process.up_members()):
+        for hsm in process.to_log_in():
             try:
                 yield from process.call(call, hsm, commands.Login(user, password))
             except ClusterError as error:
                 process.check_alive()
-                # The first that judges the password decides; what the others say only keeps calls away from them (a guess).
+                # The first that judges the password decides; others that refuse are only avoided (a guess).
                 if first and isinstance(error, LoginFailed | AccountLocked):
                     raise
                 failed = error
@@ -449,7 +456,7 @@ class Operations:
         if first:
             if failed is not None:
                 raise failed
-            raise HsmUnavailable(f"no HSM can be reached to log in as {user!r}", hsm_code=0x30000088)
+            raise process.unreachable()
         process.remember_login(user, password)
         return Answer(None)
 
@@ -468,7 +475,7 @@ class Operations:
 
 
 def _template(kind: str, part: CKO, template: Mapping[CKA, Any] | None) -> Mapping[CKA, Any]:
-    """Return what a key made through this client may be used for: all that suits its kind, and the caller's own wishes."""
+    """Return what a key made through this client may be used for: what suits its kind, and what the caller wants."""
     usable = usable_template(kind, part)
     return {**usable, **template} if template else usable
 

@@ -63,7 +63,6 @@ class Process:
         service: Service,
         network: Network,
         dice: Stream,
-        generation: int = 1,
     ) -> None:
         self.application = application
         self.number = number
@@ -72,7 +71,7 @@ class Process:
         self.network = network
         self.world = service.world
         self.profile = service.world.profile
-        self.router = Router(self.profile, service.hsms, dice)
+        self.router = Router(self.profile, service.hsms, dice, network.detours)
         self.user: str | None = None
         self.dead = False
         self.homes: dict[int, str] = {}
@@ -80,19 +79,14 @@ class Process:
         self.log_lines: list[str] = []
         self.connections = {hsm.id: Connection(up=hsm.alive) for hsm in service.members if hsm.state != "joining"}
         self._password: str | None = None
-        self._generation = generation
-        self.name = application if generation == 1 else f"{application}#{generation}"
+        self._logins = 0
+        self._obituary = f"the application process {application!r} has ended"
+        self.name = self.world.register.process(application)
         network.peers[number] = self
-
-    @property
-    def generation(self) -> int:
-        """How many Jepsen processes this application has been."""
-        return self._generation
 
     def next_generation(self) -> None:
         """Go on as a new Jepsen process, because nobody knows what came of the last call."""
-        self._generation += 1
-        self.name = f"{self.application}#{self._generation}"
+        self.name = self.world.register.process(self.application)
 
     def say(self, line: str) -> None:
         """Write a line to the SDK's log."""
@@ -102,13 +96,20 @@ class Process:
     # -- news from the network -------------------------------------------------------
 
     def connection_lost(self, hsm: str) -> None:
-        """Believe an HSM down until a reconnect works."""
+        """Believe an HSM down until a reconnect works.  With the last connection the login is lost.
+
+        Source:
+            AWS CloudHSM User Guide, "Best practices for application integration": PKCS #11 has no implicit
+            login; after the loss of all connections the application logs in again.
+        """
         connection = self.connections.get(hsm)
         if connection is not None and connection.up:
             connection.up = connection.logged_in = False
             connection.lost_ns = self.world.scheduler.now_ns
             for handle in [handle for handle, home in self.homes.items() if home == hsm]:
                 self.homes[handle] = ""
+            if not any(self._could_reach(id) for id in self.connections):
+                self.forget_login()
 
     def member_joined(self, hsm: str) -> None:
         """Connect to a new member; clients learn of it from any live HSM."""
@@ -121,18 +122,18 @@ class Process:
         self.user, self._password = user.lower(), password
 
     def forget_login(self) -> None:
-        """Be nobody."""
+        """Be nobody; what SDK 5's check has found is kept, it belongs to the process."""
         self.user = self._password = None
         self.homes.clear()
-        self.available.clear()
         for connection in self.connections.values():
             connection.logged_in = False
 
-    def end(self) -> None:
+    def end(self, why: str | None = None) -> None:
         """Close all connections; sessions and session keys end on every HSM that hears of it."""
         if self.dead:
             return
         self.dead = True
+        self._obituary = why or self._obituary
         self.network.peers.pop(self.number, None)
         for hsm in self.service.members:
             if hsm.alive and not self.network.is_cut(self.application, hsm.id):
@@ -145,57 +146,97 @@ class Process:
             ApplicationDied: it has.
         """
         if self.dead:
-            raise ApplicationDied(
-                f"the application process {self.name!r} has ended; start another one with cluster.client({self.application!r})"
-            )
+            raise ApplicationDied(f"{self._obituary}; start another one with cluster.client({self.application!r})")
 
     # -- routing ---------------------------------------------------------------------------
 
-    def route(self, call: Call) -> Flow[str]:
+    def route(self, call: Call, command: str, home: str | None = None) -> Flow[str]:
         """Return the id of the HSM that the next command goes to.
+
+        Args:
+            call: the operation.
+            command: what that HSM will be asked to do.
+            home: where it has to go, because a session key lives there.
 
         Raises:
             NotLoggedIn: nobody is logged in.
             HsmUnavailable: no HSM is believed up, or none let this user in.
         """
-        if (struck := self.world.faults.reach(Point.CLIENT_ROUTE, call)) is not None:
-            yield from self.strike(struck, call)
-        candidates = yield from self.candidates(call)
-        if not candidates:
-            raise HsmUnavailable(
-                f"no HSM of {self.service.cluster_id} can be reached by {self.application!r}: "
-                f"{', '.join(f'{hsm.id} is {hsm.state}' for hsm in self.service.members) or 'none is left'}",
-                hsm_code=0x30000088,
-            )
-        return self.router.pick(candidates)
+        step = call.about(None, command)
+        if (struck := self.world.faults.reach(Point.CLIENT_ROUTE, step)) is not None:
+            yield from self.strike(struck, step)
+        return home or self.router.pick((yield from self.candidates(call)))
 
     def candidates(self, call: Call) -> Flow[list[str]]:
-        """Return the HSMs that the client believes up and is logged in to; lost ones are tried again when it is time."""
+        """Return the HSMs that the client believes up and is logged in to; lost ones are tried again when it is time.
+
+        Raises:
+            NotLoggedIn: nobody is logged in.
+            HsmUnavailable: there is none.
+        """
+        self.check_alive()
         if self.user is None:
-            raise NotLoggedIn(f"{self.application!r} is not logged in; call login() first")
+            if not any(self._could_reach(id) for id in self.connections):
+                raise self.unreachable()
+            raise NotLoggedIn(
+                f"{self.application!r} is not logged in; call login() first"
+                + (" (again: a login ends with the last connection)" if self._logins else "")
+            )
         ready = []
         for id, connection in list(self.connections.items()):  # a new member may join while one is logged in to
             if (connection.up and connection.logged_in) or (yield from self._restored(id, connection, call)):
                 ready.append(id)
+        if not ready:
+            raise self.unreachable()
         return ready
+
+    def unreachable(self) -> HsmUnavailable:
+        """Return the error of a client that has lost every HSM."""
+        states = ", ".join(f"{hsm.id} is {hsm.state}" for hsm in self.service.members)
+        return HsmUnavailable(
+            f"no HSM of {self.service.cluster_id} can be reached by {self.application!r}: {states or 'none is left'}",
+            hsm_code=0x30000088,
+        )
 
     def up_members(self) -> Iterator[str]:
         """Iterate over the HSMs that the client believes up, in HSM order."""
         return (id for id, connection in self.connections.items() if connection.up)
 
+    def to_log_in(self) -> list[str]:
+        """Return the HSMs for a login, the one that decides first: each attempt begins with another one.
+
+        Source:
+            AWS CloudHSM User Guide, "loginHSM": which HSM is tried first varies.  How is a guess:
+            in turn, from process to process and from attempt to attempt.
+        """
+        ids = [id for id in self.connections if self._could_reach(id)]
+        for id in ids:
+            self.connections[id].up = True
+        first = (self.number - 1 + self._logins) % len(ids) if ids else 0
+        self._logins += 1
+        return ids[first:] + ids[:first]
+
+    def _could_reach(self, id: str) -> bool:
+        """Whether there is a connection, or it is time to open one and the HSM would answer.
+
+        The attempts are made lazily, when somebody asks: what a background thread would have found
+        is what is found now.
+        """
+        connection, hsm = self.connections[id], self.service.hsms[id]
+        if connection.up:
+            return True
+        due_ns = connection.lost_ns + self.profile.reconnect_interval_ns
+        answers = hsm.alive and not hsm.paused and self.network.reachable(self.application, id)
+        return answers and self.world.scheduler.now_ns >= due_ns
+
     def _restored(self, id: str, connection: Connection, call: Call) -> Flow[bool]:
         """Reconnect and log in again if the interval is over and the HSM can be reached.
 
-        The attempts are made lazily, at the first call after the interval: what a background
-        thread would have found is what is found now.  That a client logs in again by itself is a guess.
+        That a client with other connections logs in again by itself is a guess.
         """
-        hsm, now_ns = self.service.hsms[id], self.world.scheduler.now_ns
-        due = connection.up or now_ns >= connection.lost_ns + self.profile.reconnect_interval_ns
-        if not due or not hsm.alive or not self.network.reachable(self.application, id):
+        if self.user is None or self._password is None or not self._could_reach(id):
             return False
         connection.up = True
-        if self.user is None or self._password is None:
-            return False
         try:
             yield from self.call(call, id, Login(self.user, self._password))
         except ClusterError:
@@ -256,12 +297,12 @@ class Process:
             except StopIteration as end:
                 answer = end.value
             else:
-                call.task = task = scheduler.adopt(exchange, wait, self.lane, f"{request.name} on {hsm}")
+                call.task = task = scheduler.adopt(exchange, wait, call.lane, f"{request.name} on {hsm}")
                 task.collect = _discard
                 in_time = yield Join(task, call.deadline_ns)
                 answer = task.result() if in_time else Silence.LOST
         if isinstance(answer, Silence):
-            yield from self._no_answer(answer, call)
+            yield from self._no_answer(answer, call, until_ns)
         self.check_alive()
         if (struck := reach(Point.CLIENT_RECEIVE, call)) is not None:
             yield from self.strike(struck, call, done=request.changes)
@@ -269,16 +310,17 @@ class Process:
             raise answer
         return answer
 
-    def _no_answer(self, silence: Silence, call: Call) -> Flow[None]:
+    def _no_answer(self, silence: Silence, call: Call, until_ns: int) -> Flow[None]:
         """Raise what the client makes of silence."""
         hsm, name = call.hsm or "", call.command
         if silence is Silence.LOST:
             left_ns = call.deadline_ns - self.world.scheduler.now_ns
             if left_ns > 0 and not self.world.scheduler.ahead(left_ns):
                 yield left_ns
-            self.connection_lost(hsm)
+            if call.deadline_ns < until_ns:  # else the application ran out of time, which says nothing of the HSM
+                self.connection_lost(hsm)
             raise RequestTimeout(
-                f"{name} on {hsm} was not answered in time; it may or may not have been done: look before you repeat it",
+                f"{name} on {hsm} was not answered in time; it may or may not have been done: look before repeating it",
                 hsm=hsm,
             )
         self.connection_lost(hsm)
@@ -299,11 +341,11 @@ class Process:
             ClusterError: an injected error.
         """
         if isinstance(struck.effect, Crash) and struck.effect.target is None:
-            self.end()
-            raise ApplicationDied(
-                f"the application process {self.name!r} was ended by the fault {str(struck)!r} during {call.op_name}; "
-                "what it had asked for may or may not have been done"
+            self.end(
+                f"the application process {self.name!r} was ended by the fault {str(struck)!r} during {call.op_name}, "
+                "and what it had asked for may or may not have been done"
             )
+            self.check_alive()
         yield from self.world.trouble.strike(struck, call, done=done)
 
 

@@ -19,25 +19,17 @@ class Router:
     `pinned` always the same one while it is up.
     """
 
-    def __init__(self, profile: Profile, hsms: Mapping[str, Hsm], dice: Stream) -> None:
+    def __init__(self, profile: Profile, hsms: Mapping[str, Hsm], dice: Stream, detours: list[str]) -> None:
         self._profile = profile
         self._hsms = hsms
         self._dice = dice
+        self._detours = detours
         self._turn = 0
-        self._forced: list[str] = []
-
-    def force(self, hsm: str, count: int) -> None:
-        """Send the next `count` calls to one HSM, whatever the rule says."""
-        self._forced += [hsm] * count
-
-    def unforce(self, hsm: str) -> None:
-        """Forget what is left of `force` for one HSM."""
-        self._forced = [other for other in self._forced if other != hsm]
 
     def pick(self, candidates: Sequence[str]) -> str:
-        """Return one of the candidates, or the HSM that a test forces even if it is none of them."""
-        if self._forced:
-            return self._forced.pop(0)
+        """Return one of the candidates, or the HSM that a test sends the call to, even if it is none of them."""
+        if self._detours:
+            return self._detours.pop(0)
         rule = self._profile.routing
         if rule == "round_robin":
             self._turn += 1

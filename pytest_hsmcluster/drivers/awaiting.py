@@ -13,20 +13,21 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 T = TypeVar("T")
 
 
 class AwaitingDriver:
-    """Lets coroutines of one asyncio loop await flows."""
+    """Lets coroutines await flows; each loop on which somebody awaits has its own callback.
+
+    A loop may end and another one begin: whoever still awaited on a loop that was closed is ended.
+    """
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
         self._pace = pace
         self._futures: dict[Task, asyncio.Future[object]] = {}
-        self._pump_handle: asyncio.Handle | None = None
+        self._pumps: dict[asyncio.AbstractEventLoop, asyncio.Handle] = {}
+        self._newest_loop: asyncio.AbstractEventLoop | None = None
         self._handed_over = False
 
     async def run(self, flow: Flow[T], lane: int, what: str) -> T:
@@ -44,7 +45,10 @@ class AwaitingDriver:
                 "the async client needs a running asyncio loop; under anyio choose the asyncio backend "
                 '(`anyio_backend` returning "asyncio"), or use the blocking client'
             ) from None
-        if self._pace is not None and not self._futures:
+        if loop is not self._newest_loop:
+            self._newest_loop = loop
+            self._forget_closed_loops()
+        if self._pace is not None:
             self._scheduler.advance_to(self._pace.reached_ns())
         task = self._scheduler.spawn(flow, lane, what)
         task.collect = self._collect
@@ -56,12 +60,13 @@ class AwaitingDriver:
         finally:
             self._futures.pop(task, None)
             self._scheduler.end(task)
+            if not self._awaited_on(loop):
+                self._disarm(loop)
 
     def close(self) -> None:
         """Forget whoever still awaits; their loop is about to end."""
-        if self._pump_handle is not None:
-            self._pump_handle.cancel()
-            self._pump_handle = None
+        for loop in list(self._pumps):
+            self._disarm(loop)
         for future in self._futures.values():
             if not future.get_loop().is_closed():
                 future.cancel()
@@ -69,7 +74,7 @@ class AwaitingDriver:
 
     def _collect(self, task: Task) -> None:
         future = self._futures.pop(task, None)
-        if future is None or future.done():
+        if future is None or future.done() or future.get_loop().is_closed():
             return
         self._handed_over = True
         if task.error is not None:
@@ -77,30 +82,54 @@ class AwaitingDriver:
         else:
             future.set_result(task.value)
 
+    def _awaited_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return any(future.get_loop() is loop for future in self._futures.values())
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._pumps if loop.is_closed()]:
+            self._disarm(loop)
+        for task, future in list(self._futures.items()):
+            if future.get_loop().is_closed():
+                del self._futures[task]
+                self._scheduler.end(task)
+
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._pump_handle is None and self._futures:
-            self._pump_handle = loop.call_soon(self._pump, loop)
+        """Have the loop step soon, even if it meant to wait for real time."""
+        if isinstance(self._pumps.get(loop), asyncio.TimerHandle):
+            self._disarm(loop)
+        if loop not in self._pumps:
+            self._pumps[loop] = loop.call_soon(self._pump, loop)
+
+    def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        handle = self._pumps.pop(loop, None)
+        if handle is not None:
+            handle.cancel()
 
     def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._pump_handle = None
+        del self._pumps[loop]
         scheduler = self._scheduler
         self._handed_over = False
         scheduler.enter()
         try:
-            while self._futures and not self._handed_over:
+            while not self._handed_over and self._awaited_on(loop):
                 if scheduler.idle:
                     raise Stuck(scheduler.who_waits())
                 due_ns = scheduler.next_due_ns() or 0
                 if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
-                    self._pump_handle = loop.call_later(early_s, self._pump, loop)
+                    self._pumps[loop] = loop.call_later(early_s, self._pump, loop)
                     return
                 scheduler.step()
         except Exception as error:
-            for task, future in list(self._futures.items()):
-                scheduler.end(task)
-                if not future.done():
-                    future.set_exception(error)
-            self._futures.clear()
+            self._fail_all(error)
         finally:
             scheduler.stepping = False
-        self._arm(loop)
+        if self._awaited_on(loop):
+            self._arm(loop)
+
+    def _fail_all(self, error: Exception) -> None:
+        """Tell everybody who awaits that the world broke."""
+        for task, future in list(self._futures.items()):
+            self._scheduler.end(task)
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_exception(error)
+        self._futures.clear()

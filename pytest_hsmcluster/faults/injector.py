@@ -18,7 +18,6 @@ from .effects import Effect, Pass
 from .points import Point
 from .spec import Fault
 
-
 # Most records are reaches.  Without enum members in them the garbage collector forgets them at its first look.
 _REACH = Kind.REACH.value
 
@@ -64,7 +63,7 @@ class Injection:
     def strikes(self, passage: Passage, now_ns: int) -> bool:
         """Count this passage if it matches, and say whether the fault strikes at it."""
         when = self.fault.when
-        if not when.matches(passage) or not when.open_at(now_ns - self._installed_ns):
+        if not self.fault.concerns(passage) or not when.open_at(now_ns - self._installed_ns):
             return False
         if when.nth is not None:
             scope = getattr(passage, when.per) if when.per else None
@@ -113,15 +112,28 @@ class Faults:
         self._scheduler = scheduler
         self._entropy = entropy
         self._at: dict[Point, list[Injection]] = {}
+        self._ordinals: dict[str, int] = {}
 
     def inject(self, fault: Fault, *, may_miss: bool = False) -> Injection:
         """Install a fault and return it; it is in force until removed."""
-        dice = self._entropy.stream(f"fault/{len(self.all)}/{fault}") if fault.when.chance is not None else None
-        injection = Injection(fault, self, may_miss, dice, self._scheduler.now_ns)
+        injection = Injection(fault, self, may_miss, self._dice(fault), self._scheduler.now_ns)
         self.installed.append(injection)
         self.all.append(injection)
         self._at.setdefault(fault.point, []).append(injection)
         return injection
+
+    def _dice(self, fault: Fault) -> Stream | None:
+        """Return the dice of a fault with a chance.
+
+        Its name is what the fault does, without names that the test chose, and its ordinal among
+        those that do the same: neither another fault nor a renamed label shifts them.
+        """
+        if fault.when.chance is None:
+            return None
+        given = [f"{key}={text}" for key, text in fault.when.given if key not in ("client", "key", "user")]
+        name = " ".join([str(fault.effect), fault.point, *given])
+        ordinal = self._ordinals[name] = self._ordinals.get(name, 0) + 1
+        return self._entropy.stream(f"fault/{name}/{ordinal}")
 
     def remove(self, injection: Injection) -> None:
         """Take an injection out and release whoever it holds."""

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UsageError
 from .effects import EFFECTS, Corrupt, Effect, effect_of
 from .points import CREATING, Point, nearest
-from .when import NAMES, When, value_of
+from .when import NAMES, Facts, When, value_of
 from .words import GRAMMAR, Mistake, SpecError, Word, pairs, quoted, words_of
 
 
@@ -44,6 +44,12 @@ class Fault:
         wrong = [message for _, message in contradictions(self.effect, self.point, self.when)]
         if wrong:
             raise UsageError(f"{self} can never act: {'; '.join(wrong)}")
+
+    def concerns(self, facts: Facts) -> bool:
+        """Whether a passage of the point is one that the fault is about: its names fit, and it carries what is corrupted."""
+        if isinstance(self.effect, Corrupt) and self.effect.payload and facts.command != _MASKED.get(self.point):
+            return False
+        return self.when.matches(facts)
 
     def __str__(self) -> str:
         return " ".join([str(self.effect), "@", self.point, *pairs(self.when.given)])

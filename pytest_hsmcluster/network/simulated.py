@@ -8,7 +8,7 @@ from ..faults.effects import Corrupt
 from ..faults.injector import Injection
 from ..faults.points import Point
 from ..service.calls import Call
-from ..service.commands import InsertMasked
+from ..service.commands import ExtractMasked, InsertMasked
 from ..service.hsm import Hsm, World
 from ..service.trouble import ConnectionReset, MessageLost
 from ..sim.flow import Flow
@@ -16,8 +16,6 @@ from ..sim.flow import Flow
 # pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
 __tracebackhide__ = True
 
-TO_HSM = "to-hsm"
-TO_CLIENT = "to-client"
 BOTH = "both"
 
 
@@ -46,10 +44,12 @@ class Network:
 
     Attributes:
         peers: clients with connections, in the order in which they were made.
+        detours: HSMs to which the next routed calls go, whoever makes them, first to last; see `Chaos.route_to`.
     """
 
     def __init__(self, world: World) -> None:
         self.peers: dict[int, Peer] = {}
+        self.detours: list[str] = []
         self._world = world
         self._reach = world.faults.reach
         self._ahead = world.scheduler.ahead
@@ -68,7 +68,7 @@ class Network:
             if not self._ahead(self._wire_ns, call.deadline_ns):
                 yield self._wire_ns
             if not hsm.alive:
-                return Silence.REFUSED
+                return Silence.REFUSED if self._world.profile.crash_peer == "reset" else Silence.LOST
             try:
                 answer = yield from hsm.serve(call)
             except ClusterError as refused:
@@ -95,7 +95,7 @@ class Network:
         Args:
             a: an application or an HSM.
             b: the other one.
-            direction: `both`, or the one way that is cut: from `a` to `b` with `to-b`… see `Chaos.partition`.
+            direction: `both`, or anything else for the one way from `a` to `b`.
         """
         ways = [(a, b), (b, a)] if direction == BOTH else [(a, b)]
         for way in ways:
@@ -141,7 +141,8 @@ class Network:
             yield from self._world.trouble.strike(struck, call)
 
     def _strike_response(self, struck: Injection, call: Call, answer: Any) -> Flow[Any]:
-        if isinstance(struck.effect, Corrupt) and struck.effect.payload and isinstance(answer, bytes):
+        masked = isinstance(call.request, ExtractMasked) and isinstance(answer, bytes)
+        if isinstance(struck.effect, Corrupt) and struck.effect.payload and masked:
             return flipped(answer)
         yield from self._world.trouble.strike(struck, call)
         return answer

@@ -72,6 +72,10 @@ class Accounts:
         """Return an independent table with the same users and counters."""
         return Accounts(dict(self.users), dict(self.failures))
 
+    def next_number(self) -> int:
+        """Return the id of the next user: small numbers, each HSM's own, none given to two users at once."""
+        return max((user.number for user in self.users.values()), default=0) + 1
+
     def locked(self, name: str, limit: int) -> bool:
         """Whether more than `limit` bad passwords have been tried on this HSM."""
         return self.failures.get(name, 0) > limit
@@ -93,7 +97,8 @@ class Accounts:
             )
         if self.locked(known.name, limit):
             raise AccountLocked(
-                f"user {name!r} is locked on {hsm} after more than {limit} bad passwords; an admin must reset the password",
+                f"user {name!r} is locked on {hsm} after more than {limit} bad passwords; "
+                "an admin must reset the password",
                 hsm=hsm,
             )
         if not hmac.compare_digest(known.digest, _digest(known.name, password)):

@@ -31,12 +31,15 @@ class Administration:
 
         Raises:
             UsageError: a name, password or type that is not allowed, or no HSM is up.
+            TemplateInvalid: an HSM has as many users as it can have.
         """
+        if type not in (UserType.CU, UserType.CO):
+            raise UsageError(f"a user is made as 'CU' (crypto user) or 'CO' (crypto officer, admin); got {type!r}")
         written = []
         for hsm in self._reached(hsms):
             if name.lower() in hsm.accounts.users:
                 continue
-            new = account(name, password, UserType(type), len(hsm.accounts.users) + 1)
+            new = account(name, password, UserType(type), hsm.accounts.next_number())
             hsm.accounts.add(new, hsm.profile.user_capacity, hsm.id)
             hsm.log(Opcode.CREATE_CO if new.type is UserType.CO else Opcode.CREATE_USER, user=new.name)
             self._write(hsm, new.name, new.type, "created")
@@ -53,9 +56,12 @@ class Administration:
         for hsm in self._reached(hsms):
             old = self._user(hsm, name)
             hsm.accounts.users[old.name] = account(old.name, password, old.type, old.number)
+            locked = hsm.accounts.locked(old.name, hsm.profile.lockout_after)
             hsm.accounts.failures.pop(old.name, None)
             hsm.log(Opcode.CHANGE_PSWD, user=old.name)
             self._write(hsm, old.name, old.type, "password")
+            if locked:
+                self._write(hsm, old.name, old.type, "unlocked")
             written.append(hsm.id)
         return written
 
@@ -101,7 +107,7 @@ class Administration:
     # -- views ----------------------------------------------------------------------------
 
     def key_coverage(self, handle: int) -> str:
-        """Return `full` when all current members hold the key with the same attributes, owner and shares, else `inconsistent`.
+        """Return `full` when all current members hold the key, attributes and shares equal, else `inconsistent`.
 
         Raises:
             UsageError: no member holds it.

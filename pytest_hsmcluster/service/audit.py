@@ -36,6 +36,25 @@ class Opcode(Enum):
     RESTORE_END = ("CN_RESTORE_END", None)
 
 
+RESPONSES = {
+    0x00: "HSM Return: SUCCESS",
+    0x1B: "CSP Error: ERR_BAD_PKCS_DATA",
+    0x8C: "HSM Error: Already maximum number of sessions are issued",
+    0x9D: "HSM Error: user isn't initialized or user with this name doesn't exist",
+    0xA3: "HSM Error: RET_USER_LOGIN_FAILURE",
+    0xA8: "HSM Error: Invalid object handle is passed to this operation",
+    0xB3: "HSM Error: This operation violates the current configured/FIPS policies",
+    0xBB: "HSM Error: HSM is already busy generating the keys(or random bytes) for another request",
+    0xC6: "HSM Error: Key Access is denied",
+    0xCE: "HSM Error: This user doesn't exist",
+    0xDB: "HSM Error: Invalid User Type.",
+}
+"""Response codes with their published texts (AWS CloudHSM User Guide, `Error2String` and the command pages).
+
+A complete table is not published; other codes are written with the name of our error class (a guess).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One entry of an audit log.

@@ -18,6 +18,7 @@ class Call:
         op_name: what the application called.
         command: what one HSM is asked to do; None at points before that is settled.
         hsm: id of the HSM that it is about.
+        lane: in which it waits for its turn among others of one instant.
         client: process name; session: the client's number, by which an HSM knows its login.
         source: the HSM on which the operation made its key, if any.
         deadline_ns: instant at which the client stops waiting.

@@ -23,7 +23,8 @@ def copy_key(handle: int, source: Service, destination: Service) -> StoredKey:
     Raises:
         KeyNotOnHsm: no HSM of the source cluster that is up holds it.
         ClusterError: `The selected key is not synchronized throughout the cluster`, or its owner
-            or a user that it is shared with does not exist in the destination.
+            or a user that it is shared with does not exist in the destination; `Key replicate failed on
+            <x> of <n> connections`, and then the destination is inconsistent until it is repeated.
         DataInvalid: the destination is no clone: it has another masking key.
     """
     members = [hsm for hsm in source.members if hsm.state is HsmState.UP]
@@ -41,7 +42,8 @@ def copy_key(handle: int, source: Service, destination: Service) -> StoredKey:
         for user in (key.owner, *key.shares):
             if user not in hsm.accounts.users:
                 raise ClusterError(
-                    f"Specified user is inconsistent across the cluster: {user!r} is not on {hsm.id} of {destination.cluster_id}"
+                    f"Specified user is inconsistent across the cluster: "
+                    f"{user!r} is not on {hsm.id} of {destination.cluster_id}"
                 )
     if destination.world.masking_key != source.world.masking_key:
         raise DataInvalid(
@@ -56,6 +58,14 @@ def copy_key(handle: int, source: Service, destination: Service) -> StoredKey:
     else:
         number, name = register.birth(mat, handle)
     copy = replace(key, handle=number, name=name, mat=mat, material=arrived.material, attributes=arrived.attributes)
+    failed = 0
     for hsm in targets:
-        hsm.store.insert(copy, Cause.SYNC_KEY)
+        try:
+            hsm.store.insert(copy, Cause.SYNC_KEY)
+        except ClusterError as error:
+            failed, why = failed + 1, error
+    if failed:
+        raise ClusterError(
+            f"Key replicate failed on {failed} of {len(targets)} connections: {why}", outcome="info"
+        ) from why
     return copy

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..errors import ClusterError, HsmBusy, KeyCapacityReached, NotLoggedIn, SessionLimitReached
+from ..errors import ClusterError, HsmBusy, KeyCapacityReached, LoginFailed, NotLoggedIn, SessionLimitReached
 from ..faults.injector import Faults
 from ..faults.points import Point
 from ..history.events import Cause, Kind
@@ -16,8 +16,8 @@ from ..keys.material import Material
 from ..keys.source import KeySource
 from ..sim.flow import Flow, Signal
 from ..sim.scheduler import Scheduler
-from .accounts import Accounts
-from .audit import AuditEntry, AuditRecord, Opcode, entries
+from .accounts import Accounts, UserType
+from .audit import RESPONSES, AuditEntry, AuditRecord, Opcode, entries
 from .calls import Call
 from .commands import denied, not_here
 from .keystore import KeyStore, StoredKey
@@ -204,9 +204,10 @@ class Hsm:
                 yield from self._trouble.strike(struck, call)
             answer = request.settle(self, call, worked)
         except ClusterError as refused:
-            self._log(call, refused.hsm_code or int(refused.ckr), type(refused).__name__)
+            code = refused.hsm_code or int(refused.ckr)
+            self._log(call, code, RESPONSES.get(code, f"HSM Error: {type(refused).__name__}"))
             raise
-        self._log(call, 0, "SUCCESS")
+        self._log(call, 0, RESPONSES[0])
         if (struck := reach(Point.HSM_REPLY, call)) is not None:
             yield from self._trouble.strike(struck, call, done=request.changes)
         while self.paused:
@@ -215,8 +216,8 @@ class Hsm:
 
     def _busy(self) -> HsmBusy:
         return HsmBusy(
-            f"HSM Error: HSM is already busy generating the keys(or random bytes) for another request (0xBB, {self.id}); "
-            "back off and retry",
+            "HSM Error: HSM is already busy generating the keys(or random bytes) for another request "
+            f"(0xBB, {self.id}); back off and retry",
             hsm=self.id,
         )
 
@@ -230,7 +231,7 @@ class Hsm:
         opcode: Opcode,
         session: int = 0,
         response: int = 0,
-        text: str = "SUCCESS",
+        text: str = RESPONSES[0],
         user: str | None = None,
         handles: tuple[int, ...] = (),
     ) -> None:
@@ -256,12 +257,10 @@ class Hsm:
         Raises:
             NotLoggedIn, KeyNotOnHsm, KeyAccessDenied.
         """
-        user = self.login_of(call).user
-        key = self.store.keys.get(handle)
-        if key is None:
-            raise not_here(self, handle, call.label)
-        if not key.usable_by(user):
-            raise denied(self, key, user, "may not use")
+        session = self.login_of(call)
+        key = self._seen(session, handle, call)
+        if not key.usable_by(session.user):
+            raise denied(self, key, session.user, "may not use")
         return key
 
     def own_key(self, call: Call, handle: int) -> StoredKey:
@@ -270,12 +269,17 @@ class Hsm:
         Raises:
             NotLoggedIn, KeyNotOnHsm, KeyAccessDenied.
         """
-        user = self.login_of(call).user
+        session = self.login_of(call)
+        key = self._seen(session, handle, call)
+        if key.owner != session.user:
+            raise denied(self, key, session.user, "does not own")
+        return key
+
+    def _seen(self, session: Session, handle: int, call: Call) -> StoredKey:
+        """Return a key that exists for a session; session keys of others do not."""
         key = self.store.keys.get(handle)
-        if key is None:
+        if key is None or not key.visible_in(session.number):
             raise not_here(self, handle, call.label)
-        if key.owner != user:
-            raise denied(self, key, user, "does not own")
         return key
 
     def make_room(self, count: int) -> None:
@@ -286,8 +290,8 @@ class Hsm:
         """
         if len(self.store) + count > self.store.capacity:
             raise KeyCapacityReached(
-                f"{self.id} holds {len(self.store)} keys and has no room for {count} more (capacity {self.store.capacity}, "
-                "session keys included); delete keys or wrap rarely used ones out",
+                f"{self.id} holds {len(self.store)} keys and has no room for {count} more "
+                f"(capacity {self.store.capacity}, session keys included); delete keys or wrap rarely used ones out",
                 hsm=self.id,
             )
 
@@ -296,6 +300,7 @@ class Hsm:
     ) -> StoredKey:
         """Take in a key that has not been there before and return it."""
         handle, name = self.register.birth(mat)
+        self.register.attributes[handle] = attributes
         key = StoredKey(handle, name, mat, material, attributes, self.login_of(call).user, (), session)
         self.store.insert(key, cause, call.op)
         return key
@@ -320,19 +325,27 @@ class Hsm:
         """Check a password, and count a bad one.
 
         Raises:
-            LoginFailed, AccountLocked: see `Accounts.authenticate`.
+            LoginFailed, AccountLocked: see `Accounts.authenticate`; LoginFailed (0xdb) also when the user is
+                no crypto user: officers and the service's own user have no keys (User Guide, "HSM users").
         """
         limit = self.profile.lockout_after
         locked = self.accounts.locked(user.lower(), limit)
         try:
-            self.accounts.authenticate(user, password, limit, self.id)
+            known = self.accounts.authenticate(user, password, limit, self.id)
         except ClusterError:
             if not locked and self.accounts.locked(user.lower(), limit):
-                self.journal.append((Kind.USER, self.scheduler.now_ns, op, self.id, user.lower(), "CU", "locked"))
+                kind = str(self.accounts.users[user.lower()].type)
+                self.journal.append((Kind.USER, self.scheduler.now_ns, op, self.id, user.lower(), kind, "locked"))
             raise
+        if known.type is not UserType.CU:
+            raise LoginFailed(
+                f"HSM Error: Invalid User Type.: {user!r} is a {known.type} on {self.id}; only a crypto user (CU) has keys",
+                hsm=self.id,
+                hsm_code=0xDB,
+            )
 
     def open_session(self, client: int, user: str) -> None:
-        """Log a client in.
+        """Log a client in; one that was logged in before has lost that session, and its session keys with it.
 
         Raises:
             SessionLimitReached: no more sessions.
@@ -342,6 +355,7 @@ class Hsm:
                 f"HSM Error: Already maximum number of sessions are issued: {self.id} has {len(self._sessions)}",
                 hsm=self.id,
             )
+        self.close_session(client, Cause.SESSION_END)
         self._sessions[client] = Session(self._next_session, user)
         self._next_session += 1
 

@@ -56,6 +56,14 @@ class StoredKey:
         """Whether a user may use it: its owner, those it is shared with, and everybody a public key."""
         return user == self.owner or user in self.shares or self.material.part is CKO.PUBLIC_KEY
 
+    def visible_in(self, session: int) -> bool:
+        """Whether a session sees it: a token key always, a session key only the session that made it.
+
+        Source:
+            PKCS #11 v2.40, "Session objects": other applications do not see them.
+        """
+        return self.session is None or self.session == session
+
     def with_attribute(self, name: CKA, value: Any, *, by_officer: bool) -> "StoredKey":
         """Return the key with one attribute changed; `Attributes.with_changes` says what is refused."""
         attributes = self.attributes.with_changes({name: value}, by_officer=by_officer)
@@ -97,7 +105,8 @@ class KeyStore:
 
         Raises:
             KeyCapacityReached: no room.
-            DataInvalid: the handle is taken by other material.
+            DataInvalid: the handle is taken by other material, or the key is marked for deletion here: a copy
+                that comes late does not bring it back.
         """
         known = self.keys.get(key.handle)
         if known is not None:
@@ -107,13 +116,16 @@ class KeyStore:
                     hsm=self.hsm,
                 )
             return
-        if key.handle not in self.tombstones and len(self) >= self.capacity:
+        if key.handle in self.tombstones:
+            raise DataInvalid(
+                f"key {key.handle} is marked for deletion on {self.hsm}; the masked object is refused", hsm=self.hsm
+            )
+        if len(self) >= self.capacity:
             raise KeyCapacityReached(
-                f"{self.hsm} holds {len(self)} keys and takes no more (capacity {self.capacity}, session keys included); "
-                "delete keys or wrap rarely used ones out",
+                f"{self.hsm} holds {len(self)} keys and takes no more (capacity {self.capacity}, session keys "
+                "included); delete keys or wrap rarely used ones out",
                 hsm=self.hsm,
             )
-        self.tombstones.pop(key.handle, None)
         self.keys[key.handle] = key
         self._journal.append(
             (

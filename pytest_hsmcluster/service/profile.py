@@ -7,6 +7,7 @@ in the repository RadiumGu/pix-proxy-samples (hsm2m.medium, SDK 5.18.0): one clu
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -103,6 +104,8 @@ class Profile:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self._check(field.name, getattr(self, field.name))
+        if self.pinned_to is not None and self.routing != "pinned":
+            raise UsageError(f"pinned_to={self.pinned_to!r} has a meaning only with routing='pinned'")
 
     def _check(self, name: str, value: Any) -> None:
         if name in _CHOICES:
@@ -116,8 +119,8 @@ class Profile:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 unit = " of ns" if name.endswith("_ns") else ""
                 raise UsageError(f"{name} is a whole number{unit}, {least} or more; got {value!r}")
-        elif value is not None and not isinstance(value, str):
-            raise UsageError(f"{name} is the id of an HSM, or None; got {value!r}")
+        elif value is not None and (not isinstance(value, str) or not _HSM_ID.fullmatch(value)):
+            raise UsageError(f"{name} is the id of an HSM, such as 'hsm-2', or None; got {value!r}")
 
     def overridden(self, overrides: dict[str, Any]) -> "Profile":
         """Return this profile with some fields changed.
@@ -162,6 +165,7 @@ def unknown_field(name: str) -> str:
     return f"{name!r} is no argument of hsm_cluster and no field of its profile{hint}"
 
 
+_HSM_ID = re.compile(r"hsm-[1-9][0-9]*")
 _PERIODS = ("sweep_period_ns", "backup_period_ns", "availability_poll_ns", "request_timeout_ns", "longest_wait_ns")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "sdk": (3, 5),

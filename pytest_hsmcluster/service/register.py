@@ -1,6 +1,9 @@
-"""Which numbers have been given out in a cluster: handles, births, materials?"""
+"""Which numbers have been given out in a cluster: handles, births, materials, processes?"""
+
+from typing import Any
 
 from ..cryptoki import CKO
+from ..keys.attributes import Attributes
 from ..keys.masking import MaskedKey
 from ..keys.material import Material
 
@@ -14,13 +17,16 @@ class Register:
     Attributes:
         names: handle → "key-N" of every key that was ever born.
         mats: handle → "mat-N" of every key that was ever born.
+        attributes: handle → attributes at birth, of every key that was born on an HSM.
     """
 
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
         self.mats: dict[int, str] = {}
+        self.attributes: dict[int, Attributes] = {}
         self._next_handle = FIRST_HANDLE
         self._materials: dict[bytes, str] = {}
+        self._processes: dict[str, int] = {}
 
     def birth(self, mat: str, handle: int | None = None) -> tuple[int, str]:
         """Return handle and name of a new key; `handle` is taken over when it is free."""
@@ -35,6 +41,18 @@ class Register:
         """Return "mat-N": equal for equal key material, and for both halves of a pair."""
         public = material.public() if material.part is CKO.PRIVATE_KEY else material
         return self._materials.setdefault(public.fingerprint(), f"mat-{len(self._materials) + 1}")
+
+    def changed(self, handle: int, attributes: Attributes) -> tuple[tuple[str, Any], ...]:
+        """Return what differs from birth, as sorted (CKA name in lower case, value)."""
+        born = self.attributes.get(handle, attributes)
+        if born == attributes:
+            return ()
+        return tuple(sorted((name.name.lower(), attributes[name]) for name in born if attributes[name] != born[name]))
+
+    def process(self, application: str) -> str:
+        """Return the name of one more process of an application: `app`, `app#2`, …; none is given out twice."""
+        count = self._processes[application] = self._processes.get(application, 0) + 1
+        return application if count == 1 else f"{application}#{count}"
 
     def name_of(self, masked: MaskedKey) -> str:
         """Return the birth name that a masked object of this cluster carries."""

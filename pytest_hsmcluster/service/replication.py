@@ -13,7 +13,7 @@ from ..faults.effects import Delay
 from ..faults.injector import Injection
 from ..faults.points import Point
 from ..history.events import Cause
-from ..sim.flow import Flow, Signal
+from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .calls import Call
 from .commands import masked, unmasked
@@ -34,7 +34,6 @@ class Sweep:
         self._world = world
         self._hsms = hsms
         self._stalls = 0
-        self._resumed = Signal("resume_sync()")
 
     def start(self) -> None:
         """Begin the periodic rounds, in the background."""

@@ -37,6 +37,11 @@ class Service:
     ) -> None:
         self.world = world
         self.cluster_id = cluster_id
+        # What is left when no HSM lives and nothing was backed up since: the backup on activation (users, no
+        # keys), or the one that the cluster was made from.  User Guide, "Manage backups".
+        self._first_backup = Backup(
+            "backup-0", cluster_id, "activation", 0, (), (), accounts.copy(), world.masking_key, default_password
+        )
         self._default_password = default_password
         self.hsms: dict[str, Hsm] = {}
         self.backups: dict[str, Backup] = {}
@@ -134,8 +139,17 @@ class Service:
                 newest backup when none lives then.
 
         Raises:
-            UsageError: the cluster has 28 HSMs already.
+            UsageError: the cluster has 28 HSMs already, `zone` is no name, or the backup is of a cluster that
+                this one was not made from.
         """
+        if not isinstance(zone, str) or not zone:
+            raise UsageError(f"zone is the name of an availability zone, such as 'a'; got {zone!r}")
+        own = (self._first_backup, *self.backups.values())
+        if backup is not None and not any(backup is one for one in own):
+            raise UsageError(
+                f"{backup.id} is a backup of {backup.cluster}; an HSM of {self.cluster_id} starts from one of its own: "
+                f"{', '.join(self.backups) or 'there is none yet'}"
+            )
         if len(self.members) >= MAX_HSMS:
             raise UsageError(f"a cluster has at most {MAX_HSMS} HSMs (AWS CloudHSM quota, fixed)")
         hsm = self._new(zone, Accounts({}))
@@ -145,9 +159,9 @@ class Service:
         return hsm
 
     def remove(self, id: str) -> None:
-        """Take an HSM out of the cluster for good, after a backup of it if it is alive."""
+        """Take an HSM out of the cluster for good, after a backup of it if it is up."""
         hsm = self.hsm(id)
-        if hsm.alive:
+        if hsm.state is HsmState.UP:
             self.backup(id)
         self.destroy(id)
 
@@ -168,6 +182,7 @@ class Service:
 
     def load(self, backup: Backup) -> None:
         """Fill every HSM of a new cluster from a backup of another; each key is a birth here."""
+        self._first_backup = backup
         for key in (*backup.keys, *backup.tombstones):
             self.world.register.birth(self.world.register.material(key.material), key.handle)
         for hsm in self.hsms.values():
@@ -200,9 +215,8 @@ class Service:
 
     def _cut_off(self, hsm: Hsm, state: HsmState, kind: Kind, struck: Call | None) -> None:
         hsm.state = state
-        hsm.throttled = False
         self._state(hsm, kind, "fault" if struck is not None else "chaos")
-        self.world.trouble.interrupt(hsm, struck)
+        self.world.trouble.interrupt(hsm)
         if self.world.profile.crash_peer == "reset":
             self.on_reset(hsm.id)
 
@@ -219,10 +233,14 @@ class Service:
     def _join(self, hsm: Hsm, backup: Backup | None) -> Flow[None]:
         profile = self.world.profile
         yield profile.join_snapshot_ns
+        if hsm.state is not HsmState.JOINING:
+            return  # lost before there was anything on it
         cause = Cause.JOIN if backup is None else Cause.RESTORE
         if backup is None:
             backup, cause = self._snapshot()
         yield max(0, profile.join_active_ns - profile.join_snapshot_ns)
+        if hsm.state is not HsmState.JOINING:
+            return  # lost while it joined
         call = Call(0, None, None, None, SERVICE_LANE, hsm=hsm.id)
         struck: Injection | None = self.world.faults.reach(Point.HSM_RESTORE, call)
         if struck is not None:
@@ -231,8 +249,8 @@ class Service:
                 self._state(hsm, Kind.LOST, "restore failed")
                 return
             yield struck.effect.ns
-        if hsm.state is not HsmState.JOINING:
-            return  # lost while it joined
+            if hsm.state is not HsmState.JOINING:
+                return  # lost after all
         self._restore(hsm, backup, cause)
         hsm.state = HsmState.UP
         self._state(hsm, Kind.JOINED, str(cause))
@@ -243,12 +261,7 @@ class Service:
         """Return what a joining HSM starts from: a live HSM now, or the newest backup when none lives."""
         if any(hsm.state is HsmState.UP for hsm in self.members):
             return self.backup(), Cause.JOIN
-        if self.backups:
-            return list(self.backups.values())[-1], Cause.RESTORE
-        empty = Backup(
-            "backup-0", self.cluster_id, "none", 0, (), (), Accounts({}), self.world.masking_key, self._default_password
-        )
-        return empty, Cause.JOIN
+        return list(self.backups.values())[-1] if self.backups else self._first_backup, Cause.RESTORE
 
     def _restore(self, hsm: Hsm, backup: Backup, cause: Cause) -> None:
         hsm.log(Opcode.RESTORE_BEGIN)

@@ -114,8 +114,9 @@ class Trouble:
         """Return what the peer of an HSM that lost power sees."""
         return ConnectionReset() if self._profile.crash_peer == "reset" else MessageLost()
 
-    def interrupt(self, hsm: "Hsm", struck: Call | None) -> None:
-        """Cut off everybody whom an HSM serves, but not the call that caused it: it is told by `cut`."""
+    def interrupt(self, hsm: "Hsm") -> None:
+        """Cut off everybody whom an HSM serves, but not a call that causes it in this step: it is told by `cut`."""
         for call in list(hsm.inflight):
-            if call is not struck and call.task is not None:
+            # One that runs in this very step does not wait for anything; it may be struck by a fault that comes late.
+            if call.task is not None and call.task.waiting is not None:
                 self._scheduler.interrupt(call.task, self.silence_or_reset())

@@ -203,7 +203,9 @@ class Scheduler:
         if task.done:
             return
         self._unpark(task)
-        task.timer = self.at(self.now_ns, lambda: self._resume(task, None, error), task.lane)
+        task.timer = self.at(
+            self.now_ns, lambda: self._resume(task, None, error), task.lane, background=task.background
+        )
 
     def end(self, task: Task) -> None:
         """Close a task without letting it go on; nobody hears of it."""
@@ -249,11 +251,7 @@ class Scheduler:
         """Return who waits for what, since when; for `Stuck`."""
         lines = [f"nothing can happen any more at {self.now_ns / 1e9:.6f} s; who waits:"]
         for task in self._tasks:
-            waiting = task.waiting
-            what = (
-                waiting.name if isinstance(waiting, Signal) else "another task" if isinstance(waiting, Join) else "time"
-            )
-            lines.append(f"  {task.what}: for {what}, since {task.since_ns / 1e9:.6f} s")
+            lines.append(f"  {task.what}: for {_awaited(task.waiting)}, since {task.since_ns / 1e9:.6f} s")
         return "\n".join(lines if len(lines) > 1 else [*lines, "  nobody"])
 
     # -- inside ---------------------------------------------------------------
@@ -276,7 +274,13 @@ class Scheduler:
             self._wake(task, True)
         else:
             wait.task.joiner = task
-            task.deadline = self.at(wait.until_ns, lambda: self._give_up(task, wait.task), task.lane, late=True)
+            task.deadline = self.at(
+                wait.until_ns,
+                lambda: self._give_up(task, wait.task),
+                task.lane,
+                late=True,
+                background=task.background,
+            )
 
     def _unpark(self, task: Task) -> None:
         waiting, task.waiting = task.waiting, None
@@ -318,3 +322,10 @@ class Scheduler:
             task.collect(task)
         elif error is not None:
             raise error
+
+
+def _awaited(wait: Wait | None) -> str:
+    """Return what somebody waits for, for people."""
+    if isinstance(wait, Signal):
+        return wait.name
+    return f"{wait.task.what!r} to end" if isinstance(wait, Join) else "its turn"

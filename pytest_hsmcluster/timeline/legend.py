@@ -47,7 +47,7 @@ def _key(story: Story, key: str) -> str:
     if birth is None:
         return "was on no HSM in this journal"
     # The journal calls the kind of a key `kind`, and so does an event its own.
-    kind = birth.fields["kind"]
+    kind = birth.key_kind
     label = quoted(birth.label) if isinstance(birth.label, str) and birth.label else "no label"
     half = f"{birth.cls} " if birth.cls in ("public", "private") else ""
     what = f"{kind} {half}{'token' if birth.token else 'session'} key"

@@ -102,7 +102,7 @@ def test_rotation_is_a_duplicate_only_in_strict_mode(tell):
 
 @pytest.mark.parametrize(
     "other",
-    [{"owner": "bob"}, {"kind": "DES3"}, {"cls": "private"}, {"label": "dek"}, {"token": False}],
+    [{"owner": "bob"}, {"key_kind": "DES3"}, {"cls": "private"}, {"label": "dek"}, {"token": False}],
     ids=["owner", "kind", "class", "label", "session"],
 )
 def test_key_that_differs_is_no_duplicate(tell, other):

@@ -290,7 +290,7 @@ def test_encrypt_that_was_not_ok_made_nothing(tell):
 def test_data_under_a_public_key_of_somebody_else_is_not_ours_to_open(tell):
     """The private half never was in this cluster."""
     story = tell()
-    public = story.create("partner", name="import_key", cls="public", kind="RSA", on=["hsm-1"])
+    public = story.create("partner", name="import_key", cls="public", key_kind="RSA", on=["hsm-1"])
     story.encrypt(public)
     story.destroy("hsm-1", public)
     HsmCheck(story.history).no_undecryptable_data(shredded=True)

@@ -93,9 +93,9 @@ class Story:
         Args:
             outcome: what the application is told; with `told` false an `ok` names no key.
             under: the wrapping or base key of an unwrap or derive.
-            born: fields of its birth: mat, token, cls, kind, owner.
+            born: fields of its birth: mat, token, cls, key_kind, owner.
         """
-        op = self.invoke(name, under, client, label=label, cls="secret", kind="AES", token=born.get("token", True))
+        op = self.invoke(name, under, client, label=label, cls="secret", key_kind="AES", token=born.get("token", True))
         key = self.born(label, on, name=name, op=op, **born)
         self.end(op, outcome, **({"keys": (key,) if told else ()} if outcome == "ok" else {"error": error}))
         return key
@@ -108,7 +108,7 @@ class Story:
         if "mat" not in born:
             self._mats += 1
             born["mat"] = f"mat-{self._mats}"
-        plain = {"token": True, "cls": "secret", "kind": "AES", "owner": "crypto_user", "changed": (), "shares": ()}
+        plain = {"token": True, "cls": "secret", "key_kind": "AES", "owner": "crypto_user", "changed": (), "shares": ()}
         self._keys[key] = {"handle": FIRST_HANDLE + len(self._keys), "label": label, **plain, **born}
         cause = {"import_key": "import", "unwrap_key": "unwrap", "derive_key": "derive", "": "seed"}.get(name, "create")
         source = None
@@ -119,10 +119,10 @@ class Story:
 
     def pair(self, label: str = "signer", on: Iterable[str] | None = None, outcome: str = "ok") -> tuple[str, str]:
         """Make a key pair on HSMs and return the names of its halves, public first."""
-        op = self.invoke("generate_key_pair", label=label, kind="RSA", token=True)
-        public = self.born(label, on, name="generate_key_pair", op=op, cls="public", kind="RSA")
+        op = self.invoke("generate_key_pair", label=label, key_kind="RSA", token=True)
+        public = self.born(label, on, name="generate_key_pair", op=op, cls="public", key_kind="RSA")
         mat = self._keys[public]["mat"]
-        private = self.born(label, on, name="generate_key_pair", op=op, cls="private", kind="RSA", mat=mat)
+        private = self.born(label, on, name="generate_key_pair", op=op, cls="private", key_kind="RSA", mat=mat)
         self.end(op, outcome, **({"keys": (public, private)} if outcome == "ok" else {}))
         return public, private
 

@@ -88,10 +88,10 @@ def test_record_with_an_unknown_kind_or_other_fields_is_not(record):
 
 
 def test_event_gives_its_fields_by_name():
-    """An `invoke` has a client; its `kind` is what it is about, the key's kind is among the fields."""
+    """An `invoke` has a client; `kind` is what the event is about, `key_kind` the kind of the key."""
     event = read(call()[0], 7)
     assert (event.index, event.at_ns, event.client, event.token) == (7, 1_000_000, "app", True)
-    assert (event.kind, event.fields["kind"]) == (Kind.INVOKE, "AES")
+    assert (event.kind, event.key_kind) == (Kind.INVOKE, "AES")
 
 
 def test_event_without_such_a_field_names_those_that_it_has():

@@ -66,7 +66,7 @@ class Book:
         source: str | None = None,
         **more: Any,
     ) -> "Book":
-        usual = {"mat": "mat-1", "token": True, "cls": "secret", "kind": "AES", "owner": "app_user"}
+        usual = {"mat": "mat-1", "token": True, "cls": "secret", "key_kind": "AES", "owner": "app_user"}
         number = 262143 + int(key.removeprefix("key-"))
         rest = {"handle": number, "changed": (), "shares": (), **usual, **more}
         return self.add("held", op=op, hsm=hsm, key=key, cause=cause, label=label, source=source, **rest)

@@ -74,7 +74,14 @@ def unmasked(hsm: "Hsm", blob: bytes) -> StoredKey:
         DataInvalid: it was damaged, or belongs to a cluster that is no relative.
     """
     key = unmask(hsm.masking_key, blob)
-    name = hsm.register.name_of(key)
+    register = hsm.register
     return StoredKey(
-        key.handle, name, hsm.register.mats[key.handle], key.material, key.attributes, key.owner, key.shares
+        key.handle,
+        register.name_of(key),
+        register.mats[key.handle],
+        key.material,
+        key.attributes,
+        key.owner,
+        key.shares,
+        changed=register.changed(key.handle, key.attributes),
     )

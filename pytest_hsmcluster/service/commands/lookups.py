@@ -68,12 +68,13 @@ class FindKeys(Command):
         self.part = part
 
     def work(self, hsm: "Hsm", call: "Call") -> list[StoredKey]:
-        user = hsm.login_of(call).user
+        session = hsm.login_of(call)
         wanted = list(self.template.items())
         return [
             key
             for key in hsm.store.keys.values()
-            if key.usable_by(user)
+            if key.usable_by(session.user)
+            and key.visible_in(session.number)
             and self.kind in (None, key.material.kind)
             and self.part in (None, key.material.part)
             and all(key.attributes.get(name) == value for name, value in wanted)
