@@ -5,18 +5,17 @@ cluster suffers; each is a context manager that takes back what it did, and each
 scenario for markers and the command line.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from .errors import UsageError
 from .faults.effects import Crash, Delay, Destroy, Effect, Fail
 from .faults.injector import Injection
 from .faults.points import Point, nearest
-from .faults.spec import Fault, Scenario, parse_fault, parse_spec
+from .faults.spec import Fault, parse_fault, parse_spec
 from .faults.when import COMMANDS, OPERATIONS, When
+from .hardships import Hardship as Hardship
+from .hardships import ScenarioKind as ScenarioKind
 from .network.simulated import BOTH, Network
 from .service.administration import Administration
 from .service.backup import Backup
@@ -35,14 +34,13 @@ class Chaos:
         scenarios: by name, what `install` knows; other packages' too under pytest.
     """
 
-    def __init__(self, service: Service, network: Network, minimum: int, routers: Callable[[], list[Any]]) -> None:
+    def __init__(self, service: Service, network: Network, minimum: int) -> None:
         self.hardships: list[Hardship] = []
-        self.scenarios = SCENARIOS
+        self.scenarios: Mapping[str, ScenarioKind] = SCENARIOS
         self._service = service
         self._network = network
         self._faults = service.world.faults
         self._minimum = minimum
-        self._routers = routers
 
     # -- faults -------------------------------------------------------------------------
 
@@ -106,17 +104,20 @@ class Chaos:
 
     def crash(self, hsm: str) -> Hardship:
         """Switch an HSM off; it can be restarted."""
+        self._there(hsm)
         self._service.crash(hsm)
-        return self._began("crashed-hsm", {"hsm": hsm}, lambda: self._revive(hsm))
+        return self.began("crashed-hsm", {"hsm": hsm}, lambda: self._lift("crashed-hsm", hsm, self._revive))
 
     def restart(self, hsm: str) -> None:
         """Switch an HSM on again: token keys are there, session keys, sessions and logins are not."""
+        self._end_all("crashed-hsm", hsm)
         self._service.restart(hsm)
 
     def destroy(self, hsm: str) -> Hardship:
         """Lose an HSM for good; the end of the block brings nothing back."""
+        self._there(hsm)
         self._service.destroy(hsm)
-        return self._began("destroyed-hsm", {"hsm": hsm})
+        return self.began("destroyed-hsm", {"hsm": hsm})
 
     def kill_mid_create(self, after_copies: int = 1) -> Hardship:
         """Destroy the HSM that makes a key once there are this many copies, its own being the first."""
@@ -129,13 +130,13 @@ class Chaos:
             fault = Fault(Destroy("source"), Point.CLIENT_REPORT)
         else:
             fault = Fault(Destroy("source"), Point.CLIENT_CLONE, When(nth=after_copies, per="op"))
-        return self._began("kill-mid-create", {"after_copies": after_copies}, None, fault)
+        return self.began("kill-mid-create", {"after_copies": after_copies}, None, fault)
 
-    def replace(self, hsm: str, backup: Backup | str | None = None) -> Hsm:
-        """Lose an HSM for good and order a new one, with a new id and address; return that one.
+    def replace(self, hsm: str, backup: Backup | str | None = None) -> Hardship:
+        """Lose an HSM for good and order a new one, with a new id and address: `.replacement`.
 
         It joins from a snapshot of a live HSM, from the newest backup when none lives, or from the
-        backup that is given (itself or its id).
+        backup that is given (itself or its id).  The end of the block brings nothing back.
         """
         zone = self._service.hsm(hsm).zone
         if isinstance(backup, str):
@@ -145,19 +146,21 @@ class Chaos:
                 )
             backup = self._service.backups[backup]
         self._service.destroy(hsm)
-        return self._service.add(zone, backup)
+        hardship = self.began("replaced-hsm", {"hsm": hsm, "backup": backup and backup.id})
+        hardship.replacement = self._service.add(zone, backup)
+        return hardship
 
     def delay_sync(self, seconds: float = 30) -> Hardship:
         """Have each round of the service's sweep come later."""
         fault = Fault(Delay(to_ns(seconds, "delay_sync()")), Point.SYNC_SWEEP)
-        hardship = self._began("delay-sync", {"seconds": seconds}, None, fault)
+        hardship = self.began("delay-sync", {"seconds": seconds}, None, fault)
         hardship.injections[0].may_miss = True  # the sweep is late from now on, whether or not a round comes
         return hardship
 
     def stall_sync(self) -> Hardship:
         """Have the service make no round of its own; `sweep_now()` still does."""
         self._service.sweep.stall()
-        return self._began("stall-sync", {}, self._service.sweep.resume)
+        return self.began("stall-sync", {}, self._service.sweep.resume)
 
     def resume_sync(self) -> None:
         """End every `stall_sync`."""
@@ -165,11 +168,11 @@ class Chaos:
 
     def fail_clone(self, hsm: str | None = None) -> Hardship:
         """Have HSMs refuse copies: one, or all."""
-        return self._began("fail-clone", {"hsm": hsm}, None, self._failed_clone(hsm))
+        return self.began("fail-clone", {"hsm": hsm}, None, self._failed_clone(hsm))
 
     def fail_cleanup(self, hsm: str | None = None) -> Hardship:
         """Have the cleanup of a failed create not work: on one HSM, or on all."""
-        return self._began("fail-cleanup", {"hsm": hsm}, None, self._failed_cleanup(hsm))
+        return self.began("fail-cleanup", {"hsm": hsm}, None, self._failed_cleanup(hsm))
 
     def lose_response(self, op: str) -> Hardship:
         """Lose the first answer to an operation: it was done, and nobody is told."""
@@ -179,9 +182,7 @@ class Chaos:
                 f"lose_response() takes an operation that one HSM answers{nearest(str(op), both)}; "
                 f"there are {', '.join(both)}"
             )
-        return self._began(
-            "lost-ack", {"op": op}, None, parse_fault(f"drop @ wire.response op={op} command={op} nth=1")
-        )
+        return self.began("lost-ack", {"op": op}, None, parse_fault(f"drop @ wire.response op={op} command={op} nth=1"))
 
     def partition(self, a: str, b: str, direction: str = BOTH) -> Hardship:
         """Cut the network between two names: a client's or an HSM's.
@@ -193,11 +194,13 @@ class Chaos:
         """
         if direction not in (BOTH, "one-way"):
             raise UsageError(f"direction is 'both' or 'one-way' (from a to b); got {direction!r}")
-        for name in (a, b):
-            if name.startswith("hsm-"):
-                self._service.hsm(name)
+        ends = [name for name in (a, b) if name in self._service.hsms or name.startswith("hsm-")]
+        for name in ends:
+            self._there(name)
+        if a == b or not ends:
+            raise UsageError(f"a partition is between a client and an HSM, or two HSMs; got {a!r} and {b!r}")
         ways = self._network.cut(a, b, direction)
-        return self._began("partition", {"a": a, "b": b, "direction": direction}, lambda: self._network.mend(ways))
+        return self.began("partition", {"a": a, "b": b, "direction": direction}, lambda: self._network.mend(ways))
 
     def heal(self) -> None:
         """End every partition."""
@@ -206,26 +209,28 @@ class Chaos:
     def pause(self, hsm: str) -> Hardship:
         """Let an HSM fall silent while it is up."""
         self._service.pause(hsm)
-        return self._began("gray-failure", {"hsm": hsm}, lambda: self._service.resume(hsm))
+        return self.began("gray-failure", {"hsm": hsm}, lambda: self._service.resume(hsm))
 
     def resume(self, hsm: str) -> None:
         """Let a paused HSM go on."""
+        self._service.hsm(hsm)
         self._end_all("gray-failure", hsm)
 
     def throttle(self, hsm: str) -> Hardship:
         """Have an HSM answer that it is busy (0xBB)."""
-        self._service.hsm(hsm).throttled = True
-        return self._began("throttled", {"hsm": hsm}, lambda: self._relax(hsm))
+        self._there(hsm).throttled = True
+        return self.began("throttled", {"hsm": hsm}, lambda: self._lift("throttled", hsm, self._relax))
 
     def relieve(self, hsm: str) -> None:
         """Have a throttled HSM work again."""
+        self._service.hsm(hsm)
         self._end_all("throttled", hsm)
 
     def fill(self, hsm: str) -> Hardship:
         """Lower an HSM's key capacity to what is used; makes no keys."""
-        store = self._service.hsm(hsm).store
-        before, store.capacity = store.capacity, len(store)
-        return self._began("full-hsm", {"hsm": hsm}, lambda: setattr(store, "capacity", before))
+        store = self._there(hsm).store
+        store.capacity = len(store)
+        return self.began("full-hsm", {"hsm": hsm}, lambda: self._lift("full-hsm", hsm, self._make_room))
 
     def lose_zone(self, zone: str) -> Hardship:
         """Switch off all HSMs of one zone."""
@@ -233,9 +238,10 @@ class Chaos:
         if not hsms:
             zones = sorted({hsm.zone for hsm in self._service.members})
             raise UsageError(f"no HSM is in zone {zone!r}; there are {', '.join(zones)}")
-        for hsm in hsms:
+        off = [hsm for hsm in hsms if self._service.hsm(hsm).alive]
+        for hsm in off:
             self._service.crash(hsm)
-        return self._began("az-outage", {"zone": zone}, lambda: self._revive(*hsms))
+        return self.began("az-outage", {"zone": zone}, lambda: self._revive(*off))
 
     def restore_zone(self, zone: str) -> None:
         """Switch on all HSMs of one zone."""
@@ -249,28 +255,31 @@ class Chaos:
             down_s: how long each is off; gap_s: from one that is back to the next.
         """
         times = to_ns(down_s, "down_s"), to_ns(gap_s, "gap_s")
-        hsms = [hsm.id for hsm in self._service.members if hsm.alive]
+        down: list[str] = []
         arguments = {"down_s": down_s, "gap_s": gap_s}
         return self._scheduled(
-            "rolling-restart", arguments, self._roll(hsms, *times), False, lambda: self._revive(*hsms)
+            "rolling-restart", arguments, self._roll(down, *times), False, lambda: self._revive(*down)
         )
 
     def flap(self, hsm: str, up_s: float = 30, down_s: float = 30) -> Hardship:
         """Switch one HSM off and on again and again, until the block or the test ends."""
-        self._service.hsm(hsm)
+        self._there(hsm)
         times = to_ns(up_s, "up_s"), to_ns(down_s, "down_s")
         arguments = {"hsm": hsm, "up_s": up_s, "down_s": down_s}
         return self._scheduled("flapping", arguments, self._flap(hsm, *times), True, lambda: self._revive(hsm))
 
     def route_to(self, hsm: str, next: int = 1) -> Hardship:
-        """Send the next calls of every client to one HSM, whatever its routing says."""
-        self._service.hsm(hsm)
+        """Send the next routed calls, of whatever client, to one HSM, whatever routing says.
+
+        Calls with a session key go where it lives; they are not counted.
+        """
+        self._there(hsm)
         if isinstance(next, bool) or not isinstance(next, int) or next < 1:
             raise UsageError(f"next is how many calls, 1 or more; got {next!r}")
-        routers = self._routers()
-        for router in routers:
-            router.force(hsm, next)
-        return self._began("routed-to", {"hsm": hsm, "next": next}, lambda: [router.unforce(hsm) for router in routers])
+        detours = [hsm] * next
+        self._network.detours.append(detours)
+        arguments = {"hsm": hsm, "next": next}
+        return self.began("routed-to", arguments, detours.clear, hits=lambda: next - len(detours))
 
     def drop_user(self, hsm: str, user: str) -> Hardship:
         """Let a user vanish from one HSM's table, as accounts drift apart in reality.
@@ -278,22 +287,29 @@ class Chaos:
         The end of the block brings him back.
         """
         where = self._service.hsm(hsm)
-        account = where.accounts.users.get(user.lower())
+        account = where.accounts.users.get(str(user).lower())
         if account is None:
             raise UsageError(f"{hsm} has no user {user!r}; it has {', '.join(where.accounts.users)}")
-        Administration(self._service).forget_user(where, user)
-        return self._began("user-drift", {"hsm": hsm, "user": user}, lambda: _put_back(where, account))
+        administration = Administration(self._service)
+        administration.forget_user(where, user)
+        arguments = {"hsm": hsm, "user": user}
+        return self.began("user-drift", arguments, lambda: administration.recall_user(where, account))
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _began(
-        self, name: str, arguments: Mapping[str, Any], undo: Callable[[], object] | None = None, *faults: Fault
+    def began(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        undo: Callable[[], object] | None = None,
+        *faults: Fault,
+        hits: Callable[[], int] | None = None,
     ) -> Hardship:
-        spec = Scenario(name, tuple((key, str(value)) for key, value in arguments.items() if value is not None))
+        """Return a hardship that has begun; its first fault is its cause and must fire, the others may miss."""
         for fault in faults:
             self._refuse_unknown_hsms(fault)
         injections = tuple(self._faults.inject(fault, may_miss=index > 0) for index, fault in enumerate(faults))
-        hardship = Hardship(self, spec, (lambda: _call(undo)) if undo else None, injections)
+        hardship = Hardship(self, name, arguments, undo, injections, hits)
         self.hardships.append(hardship)
         return hardship
 
@@ -313,12 +329,28 @@ class Chaos:
             if undo is not None:
                 undo()
 
-        return self._began(name, arguments, end)
+        return self.began(name, arguments, end)
 
     def _end_all(self, name: str, about: str | None = None) -> None:
         for hardship in reversed(self.hardships.copy()):
-            if hardship.name == name and about in (None, *dict(hardship._spec.arguments).values()):
+            if hardship.name == name and about in (None, *hardship.arguments.values()):
                 hardship.end()
+
+    def _there(self, hsm: str) -> Hsm:
+        """Return an HSM that can still suffer something.
+
+        Raises:
+            UsageError: there is none of that id, or it is lost for good.
+        """
+        found = self._service.hsm(hsm)
+        if found.state is HsmState.LOST:
+            raise UsageError(f"{hsm} is lost for good; nothing can happen to it any more")
+        return found
+
+    def _lift(self, name: str, hsm: str, undo: Callable[[str], object]) -> None:
+        """Take back what one hardship did to an HSM, unless another of its kind still holds."""
+        if not any(other.name == name and hsm in other.arguments.values() for other in self.hardships):
+            undo(hsm)
 
     def _revive(self, *hsms: str) -> None:
         for hsm in hsms:
@@ -327,6 +359,10 @@ class Chaos:
 
     def _relax(self, hsm: str) -> None:
         self._service.hsm(hsm).throttled = False
+
+    def _make_room(self, hsm: str) -> None:
+        found = self._service.hsm(hsm)
+        found.store.capacity = found.profile.key_capacity
 
     def _failed_clone(self, hsm: str | None) -> Fault:
         return Fault(Fail("CKR_DEVICE_ERROR"), Point.HSM_AUTHORIZE, When(command="insert_masked", hsm=hsm))
@@ -345,13 +381,17 @@ class Chaos:
         for other in self._service.members:
             if other.id != hsm:
                 faults.append(self._failed_clone(other.id))
-        return self._began("fail-cleanup", {"hsm": hsm}, None, *faults)
+        return self.began("fail-cleanup", {"hsm": hsm}, None, *faults)
 
-    def _roll(self, hsms: list[str], down_ns: int, gap_ns: int) -> Flow[None]:
-        for hsm in hsms:
+    def _roll(self, down: list[str], down_ns: int, gap_ns: int) -> Flow[None]:
+        for hsm in [hsm.id for hsm in self._service.members]:
+            if not self._service.hsm(hsm).alive:
+                continue  # somebody else's trouble
+            down.append(hsm)
             self._service.crash(hsm)
             yield down_ns
             self._revive(hsm)
+            down.remove(hsm)
             yield gap_ns
 
     def _flap(self, hsm: str, up_ns: int, down_ns: int) -> Flow[None]:
@@ -374,14 +414,6 @@ class Chaos:
                     f"{fault}: there is no {name!r}{nearest(str(name), there)}; there are {', '.join(there)}. "
                     "An HSM that joins later can be meant by a pattern: hsm=hsm-*"
                 )
-
-
-def _call(undo: Callable[[], object]) -> None:
-    undo()
-
-
-def _put_back(hsm: Hsm, account: Any) -> None:
-    hsm.accounts.users.setdefault(account.name, account)
 
 
 SCENARIOS: Mapping[str, ScenarioKind] = {

@@ -78,8 +78,13 @@ class ClusterError(Exception):
 
 
 class KeyNotOnHsm(ClusterError):
-    """The HSM that was asked does not hold the key: retry, another HSM may."""
+    """The HSM that was asked does not hold the key: retry, another HSM may.
 
+    Attributes:
+        handle: number of the key that is missing; None where no HSM said so.
+    """
+
+    handle: int | None = None
     ckr = CKR.KEY_HANDLE_INVALID
     ckr_sdk3 = CKR.OBJECT_HANDLE_INVALID
     hsm_code = 0xA8

@@ -42,7 +42,7 @@ class Calls:
         timeout_s: float | None,
         template: Template | None,
     ) -> Flow[KeyHandle]:
-        self._check_create(label, min_srv, timeout_s)
+        self._check_create(label, token, min_srv, timeout_s, template)
         if kind in ("RSA", "EC"):
             raise UsageError(f"{kind} keys come in pairs: call generate_key_pair({kind!r}, …)")
         if bits is None and kind != "DES3":
@@ -62,7 +62,8 @@ class Calls:
         template: Template | None,
         public_template: Template | None,
     ) -> Flow[KeyPair]:
-        self._check_create(label, min_srv, timeout_s)
+        self._check_create(label, token, min_srv, timeout_s, template)
+        _check_template(public_template)
         if kind in KINDS and kind not in ("RSA", "EC"):
             raise UsageError(f"{kind} keys do not come in pairs: call generate_key({kind!r}, …)")
         return self._operations.generate_key_pair(
@@ -80,7 +81,7 @@ class Calls:
         timeout_s: float | None,
         template: Template | None,
     ) -> Flow[KeyHandle]:
-        self._check_create(label, min_srv, timeout_s)
+        self._check_create(label, token, min_srv, timeout_s, template)
         return self._operations.import_key(
             kind, _bytes(value, "import_key"), _part(part, kind), label, token, min_srv, timeout_s, template
         )
@@ -99,7 +100,7 @@ class Calls:
         mechanism: Mechanism | None,
         params: Any,
     ) -> Flow[KeyHandle]:
-        self._check_create(label, min_srv, timeout_s)
+        self._check_create(label, token, min_srv, timeout_s, template)
         return self._operations.unwrap_key(
             _bytes(blob, "unwrap_key"),
             with_key,
@@ -127,7 +128,7 @@ class Calls:
         template: Template | None,
         mechanism: Mechanism | None,
     ) -> Flow[KeyHandle]:
-        self._check_create(label, min_srv, timeout_s)
+        self._check_create(label, token, min_srv, timeout_s, template)
         return self._operations.derive_key(
             base, kind, bits, label, token, min_srv, timeout_s, template, mechanism, params
         )
@@ -167,17 +168,22 @@ class Calls:
             raise UsageError(f"cls= is one of {', '.join(map(repr, PARTS))}; got {cls!r}")
         if kind is not None and kind not in KINDS:
             raise UsageError(f"kind= is one of {', '.join(map(repr, KINDS))}; got {kind!r}")
+        _check_template(template)
         wanted = dict(template or {})
         if label is not None:
+            if not isinstance(label, str):
+                raise UsageError(f"label= is a str; got {label!r}")
             wanted[CKA.LABEL] = label
         if id is not None:
-            wanted[CKA.ID] = id
+            wanted[CKA.ID] = _bytes(id, "id=")
         return self._operations.find_keys(wanted, kind, cls)
 
     def delete_key(self, key: KeyHandle) -> Flow[None]:
         return self._operations.delete_key(key)
 
     def share_key(self, key: KeyHandle, with_user: str, shared: bool) -> Flow[None]:
+        if not isinstance(with_user, str) or not with_user:
+            raise UsageError(f"with_user= is the name of a user; got {with_user!r}")
         return self._operations.share_key(key, with_user, shared)
 
     def random(self, count: int) -> Flow[bytes]:
@@ -197,20 +203,34 @@ class Calls:
         """Return a digest; computed in the client, no HSM is asked (User Guide, "PKCS #11 mechanisms")."""
         return digest(mechanism, _bytes(data, "digest"))
 
-    def _check_create(self, label: str, min_srv: int | None, timeout_s: float | None) -> None:
+    def _check_create(
+        self, label: str, token: bool, min_srv: int | None, timeout_s: float | None, template: Template | None
+    ) -> None:
         if not isinstance(label, str):
             raise UsageError(f"a label is a str; got {label!r}")
+        if not isinstance(token, bool):
+            raise UsageError(f"token= is True (a token key) or False (a session key); got {token!r}")
+        _check_template(template)
         if min_srv is not None:
             if self._process.profile.sdk != 3:
                 raise UsageError(
                     "min_srv is an option of SDK 3's key_mgmt_util; SDK 5 has no such number, only its check "
                     "of two HSMs: use sdk=3, or leave it out"
                 )
-            check_minimum(min_srv, len(self._process.service.members), "min_srv")
+            # Lost HSMs count: a create that wants more than are left is refused by the cluster, not by us.
+            check_minimum(min_srv, len(self._process.service.hsms), "min_srv")
         if timeout_s is not None:
             if min_srv is None:
                 raise UsageError("timeout_s is valid only together with min_srv (AWS CloudHSM User Guide, genSymKey)")
-            to_ns(timeout_s, "timeout_s")
+            if to_ns(timeout_s, "timeout_s") == 0:
+                raise UsageError("timeout_s is a number of seconds above 0: without any time no key can be created")
+
+
+def _check_template(template: object) -> None:
+    if template is not None and not (isinstance(template, Mapping) and all(isinstance(key, CKA) for key in template)):
+        raise UsageError(
+            f"template= is a mapping of CKA members to values, such as {{CKA.SIGN: True}}; got {template!r}"
+        )
 
 
 def _bytes(value: object, what: str) -> bytes:

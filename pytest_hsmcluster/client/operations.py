@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..cryptoki import CKA, CKO, CKR
-from ..errors import AccountLocked, ClusterError, HsmUnavailable, KeyNotOnHsm, LoginFailed, NotLoggedIn
+from ..errors import AccountLocked, ClusterError, KeyNotOnHsm, LoginFailed, NotLoggedIn, UsageError
 from ..history.events import Kind
 from ..keys.attributes import usable_template
 from ..keys.mechanisms import Mechanism
@@ -245,6 +245,7 @@ class Operations:
         body: Callable[[Call], Flow[Answer]],
         *,
         key: KeyHandle | None = None,
+        about: str | None = None,
         label: str | None = None,
         cls: str | None = None,
         kind: str | None = None,
@@ -254,7 +255,7 @@ class Operations:
         process, append, scheduler = self.process, self._journal.append, self.process.world.scheduler
         process.check_alive()
         op, client = self._journal.next_op(), process.name
-        about = self._name(key)
+        about = about or self._name(key)
         call = Call(op, name, client, process.user, process.lane, session=process.number, key=about, label=label)
         if key is not None:
             label, cls, kind, token = key.label, key.cls, key.kind, key.token
@@ -265,14 +266,16 @@ class Operations:
         except ClusterError as error:
             self._adapt(error)
             outcome = Kind.INFO if error.outcome == "info" else Kind.FAIL
-            append(
-                (outcome, scheduler.now_ns, op, client, name, type(error).__name__, int(error.ckr), error.hsm, about)
-            )
+            if about is not None and isinstance(error, KeyNotOnHsm) and error.handle is not None:
+                about = self._register.names.get(error.handle, about)  # of two keys, the one that is missing
+            kind_of_error = type(error).__name__
+            append((outcome, scheduler.now_ns, op, client, name, kind_of_error, int(error.ckr), error.hsm, about))
             if outcome is Kind.INFO and not process.dead:
                 process.next_generation()
             raise
         except UsageError as error:
-            append((Kind.FAIL, scheduler.now_ns, op, client, name, type(error).__name__, CKR.ARGUMENTS_BAD, None, about))
+            wrong = int(CKR.ARGUMENTS_BAD)
+            append((Kind.FAIL, scheduler.now_ns, op, client, name, type(error).__name__, wrong, None, about))
             raise
         except GeneratorExit:
             append((Kind.INFO, scheduler.now_ns, op, client, name, "Cancelled", int(CKR.OK), None, about))
@@ -318,10 +321,10 @@ class Operations:
         about = self._name(base)
 
         def on_base(call: Call) -> Flow[Answer]:
-            call.key, call.handle = about, base.number
+            call.key, call.label, call.handle = about, base.label, base.number
             return body(call)
 
-        return self._operation(name, on_base, label=label, cls=part, kind=kind, token=token, args=(about,))
+        return self._operation(name, on_base, about=about, label=label, cls=part, kind=kind, token=token)
 
     def _use(
         self,

@@ -19,7 +19,7 @@ class Router:
     `pinned` always the same one while it is up.
     """
 
-    def __init__(self, profile: Profile, hsms: Mapping[str, Hsm], dice: Stream, detours: list[str]) -> None:
+    def __init__(self, profile: Profile, hsms: Mapping[str, Hsm], dice: Stream, detours: list[list[str]]) -> None:
         self._profile = profile
         self._hsms = hsms
         self._dice = dice
@@ -28,8 +28,10 @@ class Router:
 
     def pick(self, candidates: Sequence[str]) -> str:
         """Return one of the candidates, or the HSM that a test sends the call to, even if it is none of them."""
-        if self._detours:
-            return self._detours.pop(0)
+        while self._detours:
+            if self._detours[0]:
+                return self._detours[0].pop()
+            del self._detours[0]
         rule = self._profile.routing
         if rule == "round_robin":
             self._turn += 1

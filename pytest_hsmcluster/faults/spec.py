@@ -46,7 +46,7 @@ class Fault:
             raise UsageError(f"{self} can never act: {'; '.join(wrong)}")
 
     def concerns(self, facts: Facts) -> bool:
-        """Whether a passage of the point is one that the fault is about: its names fit, and it carries what is corrupted."""
+        """Whether the fault is about a passage of its point: the names fit, and what it corrupts is carried."""
         if isinstance(self.effect, Corrupt) and self.effect.payload and facts.command != _MASKED.get(self.point):
             return False
         return self.when.matches(facts)

@@ -21,20 +21,17 @@ class History:
 
     Args:
         records: journal lines; the live list of a run, or what `load` read.
-        refuse_digest: returns why there is no digest (a real clock), or None.
-        note: facts about the run that readers show, such as `{"seed": 7}`.
+        note: facts about the run that readers show, such as `{"seed": 7}`; `no_digest` says why there is none.
     """
 
     def __init__(
         self,
         records: Sequence[Record],
         *,
-        refuse_digest: Callable[[], str | None] = lambda: None,
         note: dict[str, Any] | None = None,
     ) -> None:
         self.records = records
         self.note = {} if note is None else note
-        self._refuse_digest = refuse_digest
 
     def __len__(self) -> int:
         return len(self.records)
@@ -80,9 +77,8 @@ class History:
         Raises:
             UsageError: the run was paced by a real clock.
         """
-        refused = self._refuse_digest()
-        if refused:
-            raise UsageError(f"this history has no digest: {refused}")
+        if "no_digest" in self.note:
+            raise UsageError(f"this history has no digest: {self.note['no_digest']}")
         sha, ordinals = hashlib.sha256(), _Ordinals()
         for record in self.records:
             line = [str(record[0]), record[1]]

@@ -23,6 +23,11 @@ class Copy:
     attributes: dict[str, Any] = field(default_factory=dict)
     shares: list[str] = field(default_factory=list)
 
+    @property
+    def token(self) -> bool:
+        """Whether it is a token key, by birth or because it was made one."""
+        return bool(self.held.token or self.attributes.get("token"))
+
 
 @dataclass(slots=True)
 class HsmHoldings:
@@ -85,7 +90,7 @@ class Holdings:
                 h.hsm,
                 h.state,
                 tuple(
-                    (name, c.held.handle, c.held.token, c.tombstoned is not None)
+                    (name, c.held.handle, c.token, c.tombstoned is not None)
                     for name, c in sorted(h.copies.items(), key=lambda item: item[1].held.handle)
                 ),
             )

@@ -44,12 +44,13 @@ class Network:
 
     Attributes:
         peers: clients with connections, in the order in which they were made.
-        detours: HSMs to which the next routed calls go, whoever makes them, first to last; see `Chaos.route_to`.
+        detours: where the next routed calls go, whoever makes them: HSMs, from the end of the first list that
+            is not empty; see `Chaos.route_to`.
     """
 
     def __init__(self, world: World) -> None:
         self.peers: dict[int, Peer] = {}
-        self.detours: list[str] = []
+        self.detours: list[list[str]] = []
         self._world = world
         self._reach = world.faults.reach
         self._ahead = world.scheduler.ahead

@@ -90,6 +90,13 @@ class Administration:
             hsm.log(Opcode.DELETE_USER, user=user.name)
             self._write(hsm, user.name, user.type, "deleted")
 
+    def recall_user(self, hsm: Hsm, user: Account) -> None:
+        """Put a user back into one HSM's table, unless it has one of that name."""
+        if user.name not in hsm.accounts.users:
+            hsm.accounts.users[user.name] = user
+            hsm.log(Opcode.CREATE_USER, user=user.name)
+            self._write(hsm, user.name, user.type, "created")
+
     def trust_key(self, handle: int) -> list[str]:
         """Set CKA_TRUSTED, which only a crypto officer may, and return the ids of the HSMs that did it.
 

@@ -279,7 +279,7 @@ class Hsm:
         """Return a key that exists for a session; session keys of others do not."""
         key = self.store.keys.get(handle)
         if key is None or not key.visible_in(session.number):
-            raise not_here(self, handle, call.label)
+            raise not_here(self, handle, call)
         return key
 
     def make_room(self, count: int) -> None:

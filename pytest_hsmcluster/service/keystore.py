@@ -67,8 +67,10 @@ class StoredKey:
     def with_attribute(self, name: CKA, value: Any, *, by_officer: bool) -> "StoredKey":
         """Return the key with one attribute changed; `Attributes.with_changes` says what is refused."""
         attributes = self.attributes.with_changes({name: value}, by_officer=by_officer)
+        # A session key that becomes a token key outlives its session; the sweep brings it to the other HSMs.
+        session = None if attributes.flag(CKA.TOKEN) else self.session
         changed = {**dict(self.changed), name.name.lower(): value}
-        return replace(self, attributes=attributes, changed=tuple(sorted(changed.items())))
+        return replace(self, attributes=attributes, session=session, changed=tuple(sorted(changed.items())))
 
 
 class KeyStore:
@@ -166,6 +168,8 @@ class KeyStore:
     def replace(self, key: StoredKey) -> None:
         """Put a changed key in the place of the old one; the caller writes what changed."""
         self.keys[key.handle] = key
+        if key.token:
+            self._touched(key.handle)
 
     def end_session_keys(self, session: int | None, cause: Cause, op: int = 0) -> None:
         """Forget the keys of one session, or of all when `session` is None."""

@@ -234,7 +234,7 @@ def test_digest_does_not_depend_on_the_run_that_took_it():
 
 def test_digest_is_refused_with_a_reason():
     """A run on a real clock has none."""
-    history = History([UP], refuse_digest=lambda: "its clock was real")
+    history = History([UP], note={"no_digest": "its clock was real"})
     with pytest.raises(UsageError, match="this history has no digest: its clock was real"):
         history.digest()
 

@@ -62,14 +62,17 @@ def permit(key: StoredKey, operation: str, hsm: "Hsm") -> None:
         )
 
 
-def not_here(hsm: "Hsm", handle: int, label: str | None = None) -> KeyNotOnHsm:
+def not_here(hsm: "Hsm", handle: int, call: "Call | None" = None) -> KeyNotOnHsm:
     """Return the answer of an HSM that does not hold a key."""
-    name = f"{label!r} ({handle})" if label else str(handle)
-    return KeyNotOnHsm(
-        f"HSM Error: Invalid object handle is passed to this operation: {hsm.id} does not hold key {name}; "
+    label = call.label if call is not None and call.handle == handle else None
+    missing = KeyNotOnHsm(
+        f"HSM Error: Invalid object handle is passed to this operation: {hsm.id} does not hold key "
+        f"{f'{label!r} ({handle})' if label else handle}; "
         "another HSM may, so retry",
         hsm=hsm.id,
     )
+    missing.handle = handle
+    return missing
 
 
 def denied(hsm: "Hsm", key: StoredKey, user: str, what: str) -> KeyAccessDenied:

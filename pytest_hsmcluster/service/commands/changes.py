@@ -42,7 +42,7 @@ class DeleteKey(Command):
 
     def settle(self, hsm: "Hsm", call: "Call", worked: None) -> None:
         if self.handle not in hsm.store.keys:
-            raise not_here(hsm, self.handle, call.label)
+            raise not_here(hsm, self.handle, call)
         hsm.remove_key(self.handle, self.cause, call.op)
 
     def handles(self) -> Sequence[int]:
@@ -57,7 +57,7 @@ class TombstoneKey(DeleteKey):
 
     def settle(self, hsm: "Hsm", call: "Call", worked: None) -> None:
         if self.handle not in hsm.store.keys:
-            raise not_here(hsm, self.handle, call.label)
+            raise not_here(hsm, self.handle, call)
         hsm.store.tombstone(self.handle, self.cause, call.op)
 
 

@@ -1,0 +1,139 @@
+"""What becomes of the hardened vault when HSMs fail?"""
+
+from contextlib import suppress
+
+import pytest
+from faker import Faker
+
+from pytest_hsmcluster import Chaos, HsmCheck, HsmCluster, HsmClock
+from pytest_hsmcluster.chaos import SCENARIOS
+
+from .. import HardenedVault, VaultUnavailable
+
+CHECKS = (
+    "durable",
+    "no_lost_keys",
+    "no_orphan_keys",
+    "no_resurrected_keys",
+    "misses_retried",
+    "no_duplicate_labels",
+    "in_sync",
+    "no_undecryptable_data",
+)
+SDK3 = pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2)
+SDK5 = pytest.mark.hsm_cluster(sdk=5)
+
+# -- the four classic reasons, from the first call on ---------------------------------------------
+
+
+@SDK3
+@pytest.mark.hsm_chaos("destroy source @ client.clone nth=1", checks=("durable", "no_orphan_keys"))
+def test_no_key_is_used_before_two_hsms_have_it(hardened: HardenedVault) -> None:
+    """The HSM that made the first key dies with the only copy: that create fails, and another key is made."""
+    hardened.start()
+    hardened.put("contract", b"signed and sealed")
+    assert hardened.get("contract") == b"signed and sealed"
+
+
+@SDK5
+@pytest.mark.hsm_chaos("fail-clone hsm-3", "stall-sync", checks=("misses_retried",))
+def test_a_miss_is_retried(hardened: HardenedVault, hsm_check: HsmCheck) -> None:
+    """Every third call goes to an HSM without the key, and is repeated until it meets another one."""
+    hardened.start()
+    for name in ("contract", "minutes", "plan"):
+        hardened.put(name, b"signed and sealed")
+
+    assert {hsm for miss in hsm_check.routing_misses() for hsm in miss.hsms} == {"hsm-3"}
+
+
+@SDK3
+@pytest.mark.hsm_chaos("fail-cleanup hsm-1", checks=("no_orphan_keys", "no_duplicate_labels"))
+def test_no_orphan_is_left(hardened: HardenedVault, hsm_cluster: HsmCluster) -> None:
+    """What a failed create left on the first HSM is removed before the next create."""
+    hardened.start()
+    assert [key.label for key in hsm_cluster.hsm("hsm-1").keys.values()] == ["vault-kek-2"]
+
+
+@SDK3
+@pytest.mark.hsm_chaos("lost-ack generate_key", checks=("no_orphan_keys", "no_duplicate_labels", "in_sync"))
+def test_no_duplicate_is_made(hardened: HardenedVault, hsm_cluster: HsmCluster, hsm_clock: HsmClock) -> None:
+    """The create without an answer is looked for until it can be seen: at first the HSM that has it is out of reach."""
+    hardened.start()
+    assert [key.label for key in hsm_cluster.hsm("hsm-1").keys.values()] == ["vault-kek-1", "vault-kek-2"]
+
+    hsm_clock.advance(10)
+    hardened.maintain()
+    assert [key.label for key in hsm_cluster.hsm("hsm-1").keys.values()] == ["vault-kek-2"]
+
+
+# -- every scenario that there is -------------------------------------------------------------------
+
+SPECS = {
+    "kill-mid-create": ["kill-mid-create", "kill-mid-create after_copies=2", "kill-mid-create after_copies=3"],
+    "replaced-hsm": ["replaced-hsm hsm-2"],
+    "delay-sync": ["delay-sync 30s"],
+    "stall-sync": ["stall-sync"],
+    "fail-clone": ["fail-clone", "fail-clone hsm-3"],
+    "fail-cleanup": ["fail-cleanup", "fail-cleanup hsm-2"],
+    "lost-ack": [f"lost-ack {op}" for op in ("generate_key", "random", "encrypt", "decrypt", "find_keys", "delete_key")],
+    "partition": ["partition a=app b=hsm-1", "partition a=hsm-1 b=app direction=one-way"],
+    "gray-failure": ["gray-failure hsm-2"],
+    "throttled": ["throttled hsm-1"],
+    "full-hsm": ["full-hsm hsm-1"],
+    "az-outage": ["az-outage zone=a"],
+    "rolling-restart": ["rolling-restart"],
+    "flapping": ["flapping hsm-2"],
+    "user-drift": ["user-drift hsm=hsm-2 user=crypto_user"],
+    "crashed-hsm": ["crashed-hsm hsm-1"],
+    "destroyed-hsm": ["destroyed-hsm hsm-1"],
+    "routed-to": ["routed-to hsm-3 next=5"],
+}
+NEEDS_A_MINIMUM = ("fail-cleanup",)
+CASES = [
+    pytest.param(marks=[mark, pytest.mark.hsm_chaos(spec)], id=f"{sdk}: {spec}")
+    for name, specs in SPECS.items()
+    for spec in specs
+    for sdk, mark in (("SDK 3", SDK3), ("SDK 5", SDK5))
+    if sdk == "SDK 3" or name not in NEEDS_A_MINIMUM
+]
+
+
+def test_every_scenario_is_tried() -> None:
+    """A scenario that pytest-hsmcluster learns one day is missing here until somebody adds it."""
+    assert list(SPECS) == list(SCENARIOS)
+
+
+@pytest.fixture
+def documents(hardened: HardenedVault, hsm_faker: Faker) -> dict[str, bytes]:
+    """Documents that are in the vault already when the storm begins."""
+    documents = {f"contract-{number}": hsm_faker.binary(2048) for number in range(4)}
+    hardened.start()
+    for name, document in documents.items():
+        hardened.put(name, document)
+    return documents
+
+
+@pytest.mark.hsm_chaos(checks=CHECKS)
+@pytest.mark.parametrize("", CASES)
+def test_documents_survive_everything(
+    hardened: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster, hsm_chaos: Chaos, hsm_clock: HsmClock
+) -> None:
+    """Through four minutes of each hardship documents are stored and read; afterwards everything is as it should be."""
+    for minute in range(4):
+        # Where no durable key can be made, refusing is right.
+        with suppress(VaultUnavailable):
+            hardened.rotate()
+        documents[f"minute-{minute}"] = bytes([minute]) * 10_000
+        hardened.put(f"minute-{minute}", documents[f"minute-{minute}"])
+        assert {name: hardened.get(name) for name in documents} == documents
+        hsm_clock.advance(60)
+
+    hsm_chaos.undo_all()
+    while len(hsm_cluster.hsms) < 3:  # the service replaces HSMs that were lost
+        hsm_cluster.add_hsm("a")
+    hsm_clock.advance(600)
+
+    hardened.rotate()
+    hsm_clock.advance(60)
+    hardened.maintain()
+    assert {name: hardened.get(name) for name in documents} == documents

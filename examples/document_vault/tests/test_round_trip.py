@@ -1,0 +1,100 @@
+"""Does a vault on a healthy cluster do what a vault is for?"""
+
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from faker import Faker
+
+from pytest_hsmcluster import Client, DataInvalid, HsmCheck, HsmClock
+
+from .. import HardenedVault, NaiveVault, Store
+from ..store import Row
+
+
+@pytest.mark.parametrize(
+    "",
+    [
+        pytest.param(marks=pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2), id="sdk3"),
+        pytest.param(marks=pytest.mark.hsm_cluster(sdk=5), id="sdk5"),
+    ],
+)
+def test_megabytes_of_real_files_come_back_byte_for_byte(
+    hsm_client: Client, hsm_clock: HsmClock, hsm_check: HsmCheck, real_files: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Hundreds of real files are stored, their key is rotated, and each of them comes back as it was."""
+    assert sum(map(len, real_files.values())) > 4_000_000, "megabytes of them"
+    assert max(map(len, real_files.values())) > 16_224, "more than an HSM takes at once"
+
+    store = Store(tmp_path / "vault.db")
+    vault = HardenedVault(hsm_client, store, sleep=hsm_clock.advance)
+    vault.start()
+    for name, document in real_files.items():
+        vault.put(name, document)
+    vault.rotate()
+    store.close()
+
+    reopened = Store(tmp_path / "vault.db")
+    assert reopened.names() == sorted(real_files)
+    again = HardenedVault(hsm_client, reopened, sleep=hsm_clock.advance)
+    again.start()
+    for name, document in real_files.items():
+        assert again.get(name) == document, name
+    reopened.close()
+    hsm_check.in_sync()
+    hsm_check.no_undecryptable_data()
+
+
+def test_rotation_of_a_small_vault(
+    hardened: HardenedVault, hsm_client: Client, hsm_check: HsmCheck, hsm_faker: Faker
+) -> None:
+    """A few documents of kilobytes move to a new key, and the old one is gone: one story, short enough to sweep."""
+    documents = {f"contract-{number}": hsm_faker.binary(1024 * number) for number in range(1, 5)}
+    hardened.start()
+    for name, document in documents.items():
+        hardened.put(name, document)
+
+    hardened.rotate()
+
+    assert {name: hardened.get(name) for name in documents} == documents
+    assert [key.label for key in hsm_client.find_keys()] == ["vault-kek-2"]
+    hsm_check.durable()
+    hsm_check.no_undecryptable_data()
+
+
+def test_naive_vault_works_too(naive: NaiveVault, hsm_faker: Faker) -> None:
+    """Nothing is wrong with the naive vault while nothing goes wrong: that is why it was shipped."""
+    documents = {f"contract-{number}": hsm_faker.binary(1024 * number) for number in range(1, 5)}
+    naive.start()
+    for name, document in documents.items():
+        naive.put(name, document)
+
+    naive.rotate()
+
+    assert {name: naive.get(name) for name in documents} == documents
+
+
+def test_exchanged_rows_are_refused(hsm_client: Client) -> None:
+    """Who can write to the database cannot pass one document off as another."""
+    store = Store()
+    vault = HardenedVault(hsm_client, store)
+    vault.start()
+    vault.put("approved", b"10 EUR")
+    vault.put("rejected", b"10,000,000 EUR")
+    row, sealed = store.load("rejected")
+    mine, _ = store.load("approved")
+
+    store.save(Row("approved", mine.kek, mine.wrapped_dek), sealed)
+    with pytest.raises(InvalidTag):
+        vault.get("approved")
+
+    store.save(Row("approved", row.kek, row.wrapped_dek), sealed)
+    with pytest.raises(DataInvalid, match="refuses this ciphertext"):
+        vault.get("approved")
+
+
+def test_unknown_document_is_a_key_error(hardened: HardenedVault) -> None:
+    """Asking for a document that was never stored asks no HSM."""
+    hardened.start()
+    with pytest.raises(KeyError, match="minutes"):
+        hardened.get("minutes")

@@ -1,0 +1,4 @@
+"""What does the key custodian consist of?
+
+`naive.NaiveCustodian` and `hardened.Custodian` do the same nightly job over the same inventory and ledger; `demo` shows both.
+"""

@@ -1,0 +1,131 @@
+"""Who else works with the cluster: services that use the keys by day, and operators who replace lost HSMs."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from pytest_hsmcluster import Client, HsmCluster, HsmState
+
+from .hardened import DAY_S, Custodian
+from .inventory import Inventory, KeyPlan
+from .keys import use
+from .ledger import Entry, Ledger
+from .naive import NaiveCustodian
+from .patience import Patience
+from .report import Report
+
+NIGHT_S = DAY_S // 2
+
+
+class Company:
+    """A company around one cluster; a night of work for the job, a day of work for the services.
+
+    Args:
+        cluster: where the keys are.
+        inventory: which keys there should be; its users are created in the cluster.
+        ledger: path of the job's file.
+        zones: where HSMs belong, one in each.
+
+    Attributes:
+        reports: of all nights.
+    """
+
+    def __init__(
+        self, cluster: HsmCluster, inventory: Inventory, ledger: Path, zones: tuple[str, ...] = ("a", "b", "c")
+    ) -> None:
+        self.cluster = cluster
+        self.inventory = inventory
+        self.ledger_path = ledger
+        self.reports: list[Report] = []
+        self._zones = zones
+        self._documents: list[tuple[int, Entry, bytes]] = []
+        for user in sorted({user for plan in inventory.keys for user in plan.share_with}):
+            cluster.create_user(user, cluster.default_password)
+
+    # -- the job -----------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger as it is on disk: each night's job is a new process and reads it anew."""
+        return Ledger(self.ledger_path)
+
+    def hardened(self) -> Report:
+        """Run one night's job, the hardened one."""
+        clock = self.cluster.clock
+        return Custodian(
+            self.inventory,
+            self.ledger,
+            connect=lambda: self.cluster.client("custodian"),
+            now=lambda: clock.now,
+            sleep=clock.advance,
+            hsms=len(self._zones),
+        ).run()
+
+    def naive(self) -> Report:
+        """Run one night's job, the naive one."""
+        clock = self.cluster.clock
+        return NaiveCustodian(
+            self.inventory, self.ledger, connect=lambda: self.cluster.client("custodian"), now=lambda: clock.now
+        ).run()
+
+    # -- days and nights ---------------------------------------------------------------------
+
+    def night(self, job: Callable[[], Report]) -> Report:
+        """Run the job and let the night pass."""
+        report = job()
+        self.reports.append(report)
+        self._until(report.day * DAY_S + NIGHT_S)
+        return report
+
+    def day(self) -> None:
+        """Replace what was lost, use every key, and let the day pass."""
+        self.replace_lost_hsms()
+        for plan in self.inventory.keys:
+            self._work(plan)
+        self._until((self.cluster.clock.now // DAY_S + 1) * DAY_S)
+
+    def days(self, count: int, job: Callable[[], Report]) -> None:
+        """Let nights and days pass in which nothing is broken."""
+        for _ in range(count):
+            self.night(job)
+            self.day()
+
+    def replace_lost_hsms(self) -> None:
+        """Order a new HSM for each zone that has none, and wait until they have joined."""
+        for zone in self._zones:
+            if not any(hsm.zone == zone for hsm in self.cluster.hsms):
+                self.cluster.add_hsm(zone)
+        while any(hsm.state is HsmState.JOINING for hsm in self.cluster.hsms):
+            self.cluster.clock.advance(60)
+
+    # -- the services ------------------------------------------------------------------------
+
+    def _work(self, plan: KeyPlan) -> None:
+        """Let each user of a key use it, and read what was encrypted in the last days."""
+        entry = self.ledger.of(plan, "active")
+        assert entry is not None, f"{plan.id} has no key"
+        patience = Patience(self.cluster.clock.advance)
+        for user in plan.share_with:
+            with closing(self.cluster.client(plan.service, login=False)) as client:
+                client.login(user, self.cluster.default_password)
+                patience.retry(lambda: self._use(client, plan, entry))
+
+    def _use(self, client: Client, plan: KeyPlan, entry: Entry) -> None:
+        found = {key.number: key for key in client.find_keys(label=entry.label)}
+        assert all(handle in found for handle in entry.handles), f"{client.user} cannot see {entry.label}"
+        use(client, [found[handle] for handle in entry.handles])
+        if plan.kind == "AES":
+            self._read_and_write(client, entry)
+
+    def _read_and_write(self, client: Client, entry: Entry) -> None:
+        """Read the documents that are as young as the days of grace promise, and write another."""
+        today = int(self.cluster.clock.now // DAY_S)
+        self._documents = [old for old in self._documents if today - old[0] < self.inventory.grace_days]
+        for _, written_with, box in self._documents:
+            key = next(k for k in client.find_keys(label=written_with.label) if k.number in written_with.handles)
+            assert client.decrypt(key, box) == b"a day's takings"
+        key = next(k for k in client.find_keys(label=entry.label) if k.number in entry.handles)
+        self._documents.append((today, entry, client.encrypt(key, b"a day's takings")))
+
+    def _until(self, instant: float) -> None:
+        self.cluster.clock.advance(max(0.0, instant - self.cluster.clock.now))

@@ -1,0 +1,67 @@
+"""How often, and how long, does the job try again?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pytest_hsmcluster import (
+    HsmBusy,
+    HsmUnavailable,
+    InjectedError,
+    KeyCapacityReached,
+    KeyNotOnHsm,
+    KeyUnavailable,
+    NotLoggedIn,
+    RequestTimeout,
+    TooFewCopies,
+)
+
+T = TypeVar("T")
+
+PASSING = (
+    HsmBusy,
+    HsmUnavailable,
+    InjectedError,
+    KeyCapacityReached,
+    KeyNotOnHsm,
+    KeyUnavailable,
+    NotLoggedIn,
+    RequestTimeout,
+    TooFewCopies,
+)
+"""What may be over at the next try.  A refused password is not in it: trying again locks the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Bounded retries with pauses that double.
+
+    The defaults add up to two and a half minutes, which is longer than the service's own key
+    synchronisation was ever seen to take.
+
+    Attributes:
+        sleep: lets seconds pass; a test hands in the cluster's own clock.
+        attempts: tries in all.
+        first_s: the first pause.
+        longest_s: the longest pause.
+    """
+
+    sleep: Callable[[float], None]
+    attempts: int = 10
+    first_s: float = 1.0
+    longest_s: float = 30.0
+
+    def retry(self, action: Callable[[], T]) -> T:
+        """Return what the action returns, after as many tries as it takes and patience allows.
+
+        `action` runs anew from its beginning each time: it has to look before it creates.
+
+        Raises:
+            ClusterError: of the last try, or one that will not pass.
+        """
+        for attempt in range(self.attempts - 1):
+            try:
+                return action()
+            except PASSING:
+                self.sleep(min(self.first_s * 2**attempt, self.longest_s))
+        return action()

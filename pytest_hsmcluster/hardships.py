@@ -1,0 +1,150 @@
+"""What does a cluster suffer, how often did it strike, and how is it written down?"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .errors import UsageError
+from .faults.effects import duration_ns
+from .faults.injector import Injection
+from .faults.points import nearest
+from .faults.spec import Scenario
+from .sim.clock import NS
+
+if TYPE_CHECKING:
+    from .chaos import Chaos
+    from .service.hsm import Hsm
+
+
+class Hardship:
+    """Something that a cluster suffers; a context manager that ends it.
+
+    `str()` is the spec of its scenario.
+
+    Attributes:
+        name: of the scenario.
+        arguments: what the scenario was given, None where it was left out.
+        injections: the faults that it consists of, if any; the first is its cause.
+        active: whether it has not ended.
+        replacement: the HSM that joins instead of a lost one, if one does.
+    """
+
+    def __init__(
+        self,
+        chaos: "Chaos",
+        name: str,
+        arguments: Mapping[str, Any],
+        undo: Callable[[], object] | None = None,
+        injections: tuple[Injection, ...] = (),
+        hits: Callable[[], int] | None = None,
+    ) -> None:
+        self.name = name
+        self.arguments = dict(arguments)
+        self.injections = injections
+        self.active = True
+        self.replacement: Hsm | None = None
+        self._chaos = chaos
+        self._undo = undo
+        self._hits = hits
+
+    @property
+    def hits(self) -> int:
+        """How often it struck: of faults, as often as its cause was performed; of what happens at once, 1."""
+        if self._hits is not None:
+            return self._hits()
+        return self.injections[0].hits if self.injections else 1
+
+    def end(self) -> None:
+        """Take back what it did.  Doing it twice is harmless."""
+        if not self.active:
+            return
+        self.active = False
+        self._chaos.hardships.remove(self)
+        for injection in self.injections:
+            injection.remove()
+        if self._undo is not None:
+            self._undo()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def __str__(self) -> str:
+        given = ((key, _text(value)) for key, value in self.arguments.items() if value is not None)
+        return str(Scenario(self.name, tuple(given)))
+
+    def __repr__(self) -> str:
+        return f"<Hardship {self} {'active' if self.active else 'ended'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioKind:
+    """A scenario that markers and the command line know by name.
+
+    Attributes:
+        name: as it is written.
+        meaning: in one line.
+        apply: called with the chaos and the arguments.
+        positional: name of the argument that may stand without a key, or None.
+    """
+
+    name: str
+    meaning: str
+    apply: Callable[..., Any]
+    positional: str | None = None
+
+    def install(self, chaos: "Chaos", spec: Scenario) -> Hardship:
+        """Begin the scenario that a spec names.
+
+        Raises:
+            UsageError: arguments that are missing, unknown or not of the right kind, or that make no sense here.
+        """
+        values = self.arguments(spec)
+        result = self.apply(chaos, **values)
+        return result if isinstance(result, Hardship) else chaos.began(self.name, values)
+
+    def arguments(self, spec: Scenario) -> dict[str, Any]:
+        """Return the arguments of a spec, converted to what the verb takes."""
+        wanted = dict(list(inspect.signature(self.apply).parameters.items())[1:])  # the first is the chaos
+        given = list(spec.arguments)
+        if spec.positional:
+            if self.positional is None or len(spec.positional) > 1:
+                raise UsageError(f"{spec}: {self.name} takes arguments by key: {', '.join(wanted) or 'none'}")
+            given.insert(0, (self.positional, spec.positional[0]))
+        values: dict[str, Any] = {}
+        for key, text in given:
+            if key not in wanted:
+                raise UsageError(
+                    f"{spec}: {self.name} has no argument {key!r}{nearest(key, wanted)}; "
+                    f"it takes {', '.join(wanted) or 'none'}"
+                )
+            if key in values:
+                raise UsageError(f"{spec}: {key}= is given twice")
+            values[key] = _converted(spec, key, text, wanted[key].annotation)
+        missing = [name for name, one in wanted.items() if one.default is one.empty and name not in values]
+        if missing:
+            raise UsageError(f"{spec}: {self.name} needs {', '.join(f'{name}=' for name in missing)}")
+        return values
+
+
+def _converted(spec: Scenario, key: str, text: str, annotation: Any) -> Any:
+    try:
+        if annotation in (int, "int"):
+            return int(text)
+        if annotation in (float, "float"):
+            return duration_ns(text) / NS if text[-1:].isalpha() else float(text)
+    except (ValueError, UsageError):
+        what = "a whole number" if annotation in (int, "int") else "a duration such as 30s, or a number of seconds"
+        raise UsageError(f"{spec}: {key}= is {what}; got {text!r}") from None
+    return text
+
+
+def _text(value: object) -> str:
+    """Return one spelling for equal values: 30 and 30.0 seconds are the same."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

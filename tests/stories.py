@@ -1,0 +1,414 @@
+"""What can happen to a cluster, told as data, and played under any driver?
+
+A `Story` is a shape and a list of steps, each a verb with three small numbers: whatever the numbers
+are, a step means something, so a story can be drawn, shrunk and written down.  `play` runs it with
+blocking clients, `play_awaiting` with awaited ones, `play_at_once` with all actors at the same time.
+What comes back, a `Telling`, is what the application was told and what the journal says.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_hsmcluster.hardships import Hardship
+from pytest_hsmcluster.client.handles import KeyHandle
+from pytest_hsmcluster.cluster import HsmCluster
+from pytest_hsmcluster.cryptoki import CKA
+from pytest_hsmcluster.errors import ClusterError, UsageError
+from pytest_hsmcluster.faults.injector import Injection
+from pytest_hsmcluster.faults.points import Point
+
+Step = tuple[str, int, int, int]
+
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"hsms": 3, "sdk": 3, "create_object_minimum_nodes": 2},
+    {"hsms": 3, "sdk": 5},
+    {"hsms": 2, "sdk": 3},
+    {"hsms": 3, "sdk": 3, "create_object_minimum_nodes": 2, "create_returns": "enough", "routing": "random"},
+    {"hsms": 4, "sdk": 5, "routing": "least_busy", "retry_mode": "off", "sweep_period_s": 5},
+    {"hsms": 3, "sdk": 5, "crash_peer": "silence", "sdk5_cleans_up": False, "request_timeout_s": 2},
+    {"hsms": 1, "sdk": 3, "sweep": False},
+    {"hsms": 3, "sdk": 3, "sweep_remembers_deletes": True, "routing": "pinned", "queue_limit": 1},
+)
+"""Clusters that a story may be about."""
+
+SECONDS = (0, 0.0005, 0.001, 0.0015, 0.002, 0.0825, 1, 3, 19.998, 20, 59.999, 60, 100, 400)
+"""How far a test lets time go: among them the instants at which things fall together."""
+
+DELAYS = ("0s", "500us", "1ms", "1.5ms", "2ms", "80ms", "3s", "19.998s", "20s", "30s", "60s")
+ARGUMENTS = {
+    "delay": DELAYS,
+    "fail": ("CKR_DEVICE_ERROR", "0xBB", "KeyNotOnHsm"),
+    "crash": ("", "hsm-1", "hsm-2", "source", "here"),
+    "destroy": ("", "hsm-2", "source", "here"),
+    "corrupt": ("", "payload"),
+}
+CONDITIONS = (
+    *("nth=1", "", "nth=2", "nth=1 per=op", "nth=2 per=hsm", "nth=3 per=client", "chance=0.5", "during=1s..90s"),
+    *("command=insert_masked", "command=sign nth=1", "command=delete_key", "command=login", "command=check_key nth=1"),
+    *("op=generate_key nth=1", "op=generate_key_pair", "op=delete_key nth=2", "hsm=hsm-1", "hsm=hsm-2 nth=1"),
+    *("client=app-1", "user=crypto_user nth=4", "key=label-1", "key=key-1 nth=2", "nth=1 per=key"),
+)
+FAULTS = tuple(
+    f"{effect} {argument} @ {point} {condition}"
+    for point in Point
+    for effect in point.effects
+    for argument in ARGUMENTS.get(effect, ("",))
+    for condition in CONDITIONS
+)
+"""Every effect at every point that takes it, under many conditions; those that could never act are refused."""
+
+HARDSHIPS = (
+    *("kill-mid-create", "kill-mid-create after_copies=2", "delay-sync 30s", "stall-sync", "fail-clone"),
+    *("fail-clone hsm-2", "fail-cleanup", "fail-cleanup hsm-1", "lost-ack op=sign", "lost-ack op=delete_key"),
+    *("partition a=app-1 b=hsm-1", "partition a=app-1 b=hsm-2 direction=one-way", "partition a=hsm-1 b=hsm-2"),
+    *("partition a=hsm-1 b=app-2 direction=one-way", "gray-failure hsm-1", "gray-failure hsm-2", "throttled hsm-1"),
+    *("throttled hsm-2", "full-hsm hsm-2", "az-outage a", "rolling-restart", "rolling-restart down_s=1 gap_s=0"),
+    *("flapping hsm-1", "flapping hsm-2 up_s=0.001 down_s=0.0005", "user-drift hsm=hsm-2 user=bob"),
+    *("crashed-hsm hsm-1", "crashed-hsm hsm-2", "destroyed-hsm hsm-2", "routed-to hsm-2 next=3", "replaced-hsm hsm-1"),
+)
+"""Every scenario, with arguments."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A cluster and what happens to it.
+
+    Attributes:
+        shape: index into `SHAPES`.
+        clients: how many applications there are.
+        steps: verb, and three numbers that it makes sense of.
+    """
+
+    shape: int
+    clients: int
+    steps: tuple[Step, ...]
+    seed: int = 7
+
+
+@dataclass
+class Telling:
+    """What came of a story: outcomes in order, the journal's records and its digest."""
+
+    outcomes: list[tuple[Any, ...]]
+    records: list[tuple[Any, ...]]
+    digest: str
+
+    def first_difference(self, other: "Telling") -> str | None:
+        """Return where two tellings part, or None."""
+        for what in ("records", "outcomes"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            for index, (a, b) in enumerate(zip(mine, theirs, strict=False)):
+                if a != b:
+                    before = "\n".join(map(str, mine[max(0, index - 5) : index]))
+                    return f"{what} part at {index}, after\n{before}\n  one:   {a}\n  other: {b}"
+            if len(mine) != len(theirs):
+                return f"{what}: {len(mine)} and {len(theirs)}: {(mine + theirs)[-1]}"
+        return None if self.digest == other.digest else "digests differ although all records are equal"
+
+
+@dataclass
+class Actor:
+    """One application: its client, and a second one after the first has died."""
+
+    name: str
+    client: Any
+    open: Callable[[str], Any]
+
+    async def call(self, name: str, *args: Any, **options: Any) -> Any:
+        if not self.client.alive:
+            self.client = self.open(self.name)
+        result = getattr(self.client, name)(*args, **options)
+        return await result if isinstance(result, Coroutine) else result
+
+
+@dataclass
+class Stage:
+    """What the steps of a story work on."""
+
+    cluster: HsmCluster
+    actors: list[Actor]
+    keys: list[KeyHandle] = field(default_factory=list)
+    blobs: list[tuple[bytes, KeyHandle]] = field(default_factory=list)
+    boxes: list[tuple[bytes, KeyHandle]] = field(default_factory=list)
+    trouble: list[Injection | Hardship] = field(default_factory=list)
+    outcomes: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def key(self, number: int) -> KeyHandle:
+        if not self.keys:
+            raise UsageError("the story has no key yet")
+        return self.keys[number % len(self.keys)]
+
+    async def act(self, index: int, step: Step) -> None:
+        """Perform one step and note what came of it; what is neither the cluster's answer nor a refusal is raised."""
+        verb, a, b, c = step
+        try:
+            result = await VERBS[verb](self, self.actors[a % len(self.actors)], b, c)
+        except (ClusterError, UsageError) as error:
+            told = (getattr(error, "outcome", ""), int(getattr(error, "ckr", 0)), getattr(error, "hsm", None))
+            self.outcomes.append((index, verb, type(error).__name__, *told, str(error)))
+        else:
+            self.outcomes.append((index, verb, result))
+
+
+# -- what applications do ---------------------------------------------------------------
+
+
+async def _create(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    options = {"label": f"label-{c % 3}", "token": c % 5 != 4}
+    if b % 4 == 3:
+        pair = await actor.call("generate_key_pair", "EC", "P-256", **options)
+        stage.keys += [pair.private, pair.public]
+        return pair.private.number, pair.public.number
+    if b % 4 == 2:
+        key = await actor.call("import_key", "AES", bytes([c % 3]) * 32, **options)
+    elif b % 4 == 1 and stage.cluster.profile.sdk == 3:
+        key = await actor.call("generate_key", "AES", 128, min_srv=1 + c % 2, timeout_s=(0, 0.002, 0.09, 5)[c % 4])
+    else:
+        key = await actor.call("generate_key", "AES", 256, **options)
+    stage.keys.append(key)
+    return key.number
+
+
+async def _sign(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    key = stage.key(b)
+    signature = await actor.call("sign", key, b"data")
+    if c % 2:
+        await actor.call("verify", key, b"data", signature)
+    return len(signature)
+
+
+async def _encrypt(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    if c % 3 == 0 and stage.boxes:
+        box, key = stage.boxes[b % len(stage.boxes)]
+        return await actor.call("decrypt", key, box)
+    box = await actor.call("encrypt", stage.key(b), b"plaintext")
+    stage.boxes.append((box, stage.key(b)))
+    return len(box)
+
+
+async def _wrap(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    if c % 2 and stage.blobs:
+        blob, kek = stage.blobs[b % len(stage.blobs)]
+        key = await actor.call("unwrap_key", blob, with_key=kek, kind="AES", label="unwrapped")
+        stage.keys.append(key)
+        return key.number
+    kek = stage.key(c)
+    stage.blobs.append((await actor.call("wrap_key", stage.key(b), with_key=kek), kek))
+    return None
+
+
+async def _find(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    found = await actor.call("find_keys", **({"label": f"label-{b % 3}"} if c % 2 else {}))
+    return [key.number for key in found]
+
+
+async def _delete(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    return await actor.call("delete_key", stage.key(b))
+
+
+async def _share(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    return await actor.call("unshare_key" if c % 3 == 0 else "share_key", stage.key(b), with_user="bob")
+
+
+async def _attribute(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    if c % 3 == 0:
+        return sorted(await actor.call("get_attributes", stage.key(b)))
+    if c % 3 == 1:
+        return await actor.call("set_attribute", stage.key(b), CKA.LABEL, f"label-{c % 3}")
+    return await actor.call("set_attribute", stage.key(b), CKA.ENCRYPT, c % 2 == 0)
+
+
+async def _login(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    if b % 3 == 0:
+        return await actor.call("logout")
+    if b % 3 == 1:
+        return await actor.call("login", stage.cluster.default_user, stage.cluster.default_password)
+    return await actor.call("login", "bob", "password" if c % 2 else "wrong-password")
+
+
+async def _random(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    return len(await actor.call("random", b))
+
+
+async def _quit(stage: Stage, actor: Actor, b: int, c: int) -> None:
+    actor.client.close()
+
+
+# -- what the test does -----------------------------------------------------------------
+
+
+async def _advance(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    stage.cluster.clock.advance(SECONDS[b % len(SECONDS)])
+    return stage.cluster.clock.now_ns
+
+
+async def _sweep(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    if b % 4 == 0:
+        return stage.cluster.clock.run_until_idle()
+    return stage.cluster.sweep_now()
+
+
+async def _inject(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    injection = stage.cluster.chaos.inject(FAULTS[(b * 257 + c) % len(FAULTS)], may_miss=True)
+    stage.trouble.append(injection)
+    return str(injection)
+
+
+async def _hardship(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    hardship = stage.cluster.chaos.install(HARDSHIPS[b % len(HARDSHIPS)])
+    stage.trouble.append(hardship)
+    return str(hardship)
+
+
+async def _calm(stage: Stage, actor: Actor, b: int, c: int) -> None:
+    """End one trouble, or all; a hold is sometimes only released."""
+    for _ in range(len(stage.trouble) if c % 3 == 0 else 1):
+        if not stage.trouble:
+            break
+        one = stage.trouble[b % len(stage.trouble)]
+        if isinstance(one, Injection) and c % 3 == 1:
+            one.release()
+        else:
+            stage.trouble.remove(one)
+            one.remove() if isinstance(one, Injection) else one.end()
+
+
+async def _power(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    cluster, hsm = stage.cluster, f"hsm-{1 + c % 4}"
+    if b % 5 == 0:
+        return cluster.chaos.restart(hsm)
+    if b % 5 == 1:
+        return cluster.add_hsm("b").id
+    if b % 5 == 2:
+        replacement = cluster.chaos.replace(hsm).replacement
+        return replacement and replacement.id
+    if b % 5 == 3:
+        return cluster.backup().id
+    if len(cluster.hsms) > 1:
+        cluster.remove_hsm(hsm)
+
+
+async def _users(stage: Stage, actor: Actor, b: int, c: int) -> Any:
+    cluster = stage.cluster
+    if b % 3 == 0:
+        return cluster.create_user("carol", "password-2")
+    if b % 3 == 1:
+        return cluster.admin.change_password("carol", "password-3")
+    return cluster.admin.delete_user("carol")
+
+
+VERBS: dict[str, Callable[[Stage, Actor, int, int], Awaitable[Any]]] = {
+    "create": _create,
+    "sign": _sign,
+    "encrypt": _encrypt,
+    "wrap": _wrap,
+    "find": _find,
+    "delete": _delete,
+    "share": _share,
+    "attribute": _attribute,
+    "login": _login,
+    "random": _random,
+    "quit": _quit,
+    "advance": _advance,
+    "sweep": _sweep,
+    "inject": _inject,
+    "hardship": _hardship,
+    "calm": _calm,
+    "power": _power,
+    "users": _users,
+}
+OFTEN = {"create": 5, "sign": 3, "encrypt": 3, "delete": 2, "advance": 3, "inject": 5, "hardship": 3, "calm": 2}
+
+
+# -- telling ----------------------------------------------------------------------------
+
+
+def drawn(seed: int, length: int = 30, *, shape: int | None = None) -> Story:
+    """Return a story that is the same for the same seed."""
+    dice = random.Random(seed)
+    verbs = [verb for verb in VERBS for _ in range(OFTEN.get(verb, 1))]
+    steps = tuple(
+        (dice.choice(verbs), dice.randrange(8), dice.randrange(256), dice.randrange(256)) for _ in range(length)
+    )
+    return Story(seed % len(SHAPES) if shape is None else shape, 1 + seed % 3, steps, seed)
+
+
+def play(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
+    """Tell a story with blocking clients, one step after the other."""
+
+    async def tell(stage: Stage) -> None:
+        for index, step in enumerate(story.steps):
+            await stage.act(index, step)
+
+    def drive(stage: Stage) -> None:
+        telling = tell(stage)
+        try:
+            telling.send(None)
+        except StopIteration:
+            return
+        raise AssertionError("a blocking client never makes anybody wait")
+
+    return _told(story, "client", drive, run_ahead, keys)
+
+
+def play_awaiting(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
+    """Tell a story with awaited clients, one step after the other."""
+
+    async def tell(stage: Stage) -> None:
+        for index, step in enumerate(story.steps):
+            await stage.act(index, step)
+
+    return _told(story, "async_client", lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
+
+
+def play_at_once(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
+    """Tell a story with awaited clients, the steps dealt out to two strands for each client and one for the test."""
+
+    async def tell(stage: Stage) -> None:
+        strands: list[list[tuple[int, Step]]] = [[] for _ in range(2 * len(stage.actors))]
+        for index, step in enumerate(story.steps):
+            strands[(step[1] % len(stage.actors)) * 2 + step[2] % 2].append((index, step))
+        await asyncio.gather(*(strand(stage, steps) for steps in strands))
+
+    async def strand(stage: Stage, steps: list[tuple[int, Step]]) -> None:
+        for index, step in steps:
+            if step[0] in ("login", "advance") and step[3] % 2:
+                await asyncio.sleep(0)
+            if step[0] == "random" and step[3] % 3 == 0:
+                await _cancelled(stage, index, step)
+            else:
+                await stage.act(index, step)
+
+    return _told(story, "async_client", lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
+
+
+async def _cancelled(stage: Stage, index: int, step: Step) -> None:
+    """Begin a step and lose patience after a while."""
+    task = asyncio.ensure_future(stage.act(index, step))
+    for _ in range(step[2] % 5):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _told(story: Story, door: str, drive: Callable[[Stage], None], run_ahead: bool, keys: str) -> Telling:
+    with HsmCluster(seed=story.seed, keys=keys, **SHAPES[story.shape]) as cluster:
+        cluster._scheduler.run_ahead = run_ahead
+        cluster.create_user("bob", "password")
+        open = getattr(cluster, door)
+
+        def reopened(name: str) -> Any:
+            try:
+                return open(name)
+            except ClusterError:
+                return open(name, login=False)
+
+        names = [f"app-{number + 1}" for number in range(story.clients)]
+        stage = Stage(cluster, [Actor(name, open(name), reopened) for name in names])
+        drive(stage)
+    return Telling(stage.outcomes, list(cluster.history.records), cluster.history.digest())
+
+
