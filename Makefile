@@ -32,7 +32,9 @@ oldest: $(VENV)-oldest/installed ## the plugin's own tests on the oldest pytest 
 	$(VENV)-oldest/bin/python -m pytest tests/plugin -q -n 2
 
 bench: $(VENV)/bench ## measure; see docs/performance.md
-	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q
+	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q --benchmark-json=.benchmarks/run.json
+	$(BIN)/python benchmarks/report.py .benchmarks/run.json
+	$(BIN)/python benchmarks/startup.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-oldest build dist .coverage*
