@@ -89,6 +89,11 @@ class Chaos:
         return self.scenarios[parsed.name].install(self, parsed)
 
     @property
+    def injections(self) -> list[Injection]:
+        """Every fault that was ever installed, in install order, also those taken out again."""
+        return self._faults.all.copy()
+
+    @property
     def unfired(self) -> list[Injection]:
         """Faults that had to fire and never did."""
         return [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]

@@ -3,17 +3,16 @@
 The composition root: it builds the parts, holds them and hands them out; it decides nothing.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from .arguments import ClientSettings, check_shape, pace_of
 from .chaos import Chaos
 from .checkers.check import HsmCheck
 from .client.awaiting import AsyncClient
 from .client.blocking import Client
-from .client.config import Sdk3Config, Sdk5Config, check_minimum, read_config
 from .client.handles import KeyHandle, check_handle, handle_of
 from .client.operations import Operations
 from .client.process import Process
@@ -35,8 +34,8 @@ from .service.cloning import copy_key
 from .service.hsm import Hsm, World
 from .service.profile import Profile
 from .service.register import Register
-from .service.service import MAX_HSMS, Service
-from .sim.clock import HsmClock, Pace
+from .service.service import Service
+from .sim.clock import HsmClock
 from .sim.entropy import Entropy
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
 
@@ -91,9 +90,11 @@ class HsmCluster:
         backup: Backup | None = None,
         **overrides: Any,
     ) -> None:
-        _check_shape(hsms, zones, seed, keys, clock, network)
+        check_shape(hsms, zones, seed, keys, clock, network)
+        if backup is not None and not isinstance(backup, Backup):
+            raise UsageError(f"backup is what backup() of a cluster returned; got {type(backup).__name__}")
         self.seed = seed or 0
-        settings = _Settings.of(sdk, create_object_minimum_nodes, config, hsms)
+        settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
         self.minimum = settings.minimum
         self.profile = Profile().overridden({**settings.overrides, **overrides})
         self._closed = False
@@ -102,13 +103,15 @@ class HsmCluster:
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
         self._scheduler = Scheduler()
-        self._pace = _pace(clock, clock_rate)
+        self._pace = pace_of(clock, clock_rate)
         self._scheduler.run_ahead = self._pace is None  # whoever runs ahead does not wait for real time
         source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
         masking_key = MaskingKey.random(source) if backup is None else backup.masking_key
         faults = Faults(self._journal, self._scheduler, self._entropy)
         self._world = World(self.profile, self._scheduler, self._journal, faults, Register(), source, masking_key)
-        self.id = f"cluster-{_name(self._entropy.stream('cluster id')(11))}"
+        # A clone that is made with the seed of its parent is another cluster still.
+        lineage = "cluster id" if backup is None else f"cluster id/{backup.cluster}/{backup.id}"
+        self.id = f"cluster-{_name(self._entropy.stream(lineage)(11))}"
         self.default_user = DEFAULT_USER
         drawn = self._entropy.stream("default password")(8).hex()
         self.default_password = drawn if backup is None else backup.default_password
@@ -308,94 +311,6 @@ class HsmCluster:
             "availability_check": self.profile.sdk == 5 and self.profile.availability_check,
             **({"no_digest": no_digest} if self._pace is not None else {}),
         }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Settings:
-    """What SDK, minimum and file together say."""
-
-    minimum: int
-    overrides: dict[str, Any]
-
-    @classmethod
-    def of(cls, sdk: int | None, minimum: int | None, config: str | Path | None, hsms: int) -> "_Settings":
-        found = read_config(config, hsms) if config is not None else None
-        of_file = 3 if isinstance(found, Sdk3Config) else 5 if isinstance(found, Sdk5Config) else None
-        if sdk is not None and of_file is not None and sdk != of_file:
-            raise UsageError(f"{config} is a file of SDK {of_file}, and sdk={sdk} was asked for")
-        chosen = sdk or of_file or 5
-        overrides: dict[str, Any] = {"sdk": chosen}
-        if isinstance(found, Sdk3Config):
-            minimum = found.create_object_minimum_nodes if minimum is None else minimum
-            overrides["reconnect_interval_s"] = found.reconnect_interval_s
-        elif isinstance(found, Sdk5Config):
-            overrides["availability_check"] = not found.disable_key_availability_check
-            overrides["retry_mode"] = found.default_retry_mode
-        if minimum is not None:
-            if chosen == 5:
-                raise UsageError(
-                    "create_object_minimum_nodes is a setting of SDK 3; SDK 5 has only its availability check of two "
-                    "HSMs (availability_check=False switches it off): use sdk=3, or leave it out"
-                )
-            check_minimum(minimum, hsms, "create_object_minimum_nodes")
-        if chosen == 3:
-            overrides["max_generic_bytes"] = 64
-        return cls(minimum or 1, overrides)
-
-
-def check_arguments(
-    hsms: int = 3,
-    *,
-    zones: Sequence[str] = ("a", "b", "c"),
-    sdk: Literal[3, 5] | None = None,
-    create_object_minimum_nodes: int | None = None,
-    config: str | Path | None = None,
-    seed: int | None = None,
-    keys: str = "random",
-    clock: str = "virtual",
-    clock_rate: float = 1.0,
-    network: str = "simulated",
-    backup: Backup | None = None,
-    **overrides: Any,
-) -> None:
-    """Refuse what `HsmCluster` would refuse, without building one.
-
-    Raises:
-        UsageError: as `HsmCluster`.
-    """
-    _check_shape(hsms, zones, seed, keys, clock, network)
-    settings = _Settings.of(sdk, create_object_minimum_nodes, config, hsms)
-    Profile().overridden({**settings.overrides, **overrides})
-    _pace(clock, clock_rate)
-
-
-def _check_shape(hsms: object, zones: object, seed: object, keys: object, clock: object, network: object) -> None:
-    if isinstance(hsms, bool) or not isinstance(hsms, int) or not 1 <= hsms <= MAX_HSMS:
-        raise UsageError(f"hsms is a number from 1 to {MAX_HSMS} (AWS CloudHSM quota: HSMs per cluster); got {hsms!r}")
-    if (
-        isinstance(zones, str)
-        or not isinstance(zones, Sequence)
-        or not zones
-        or not all(isinstance(z, str) and z for z in zones)
-    ):
-        raise UsageError(f'zones is a sequence of zone names, such as ("a", "b"); got {zones!r}')
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise UsageError(f"seed is a whole number; got {seed!r}")
-    for name, value, allowed in (
-        ("keys", keys, ("random", "seeded")),
-        ("clock", clock, ("virtual", "real")),
-        ("network", network, ("simulated",)),
-    ):
-        if value not in allowed:
-            raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
-
-
-def _pace(clock: str, rate: float) -> Pace | None:
-    if clock == "virtual":
-        return None
-    from .drivers.pace import RealPace
-
-    return RealPace(rate)
 
 
 def _first_accounts(password: str) -> Accounts:

@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _hsm_trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
-    """What this test has of ours; closes it."""
-    trial = Trial(request.node)
-    request.node.stash[TRIAL] = trial
+    """What this run of the test has of ours; its clusters are closed with it."""
+    trial = request.node.stash[TRIAL] = Trial(request.node)
     yield trial
-    del request.node.stash[TRIAL]
     trial.close()
 
 
 @pytest.fixture
 def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: Trial) -> "HsmCluster":
-    """A fresh emulated CloudHSM cluster with real keys, shaped by the marker `hsm_cluster`."""
+    """A fresh emulated CloudHSM cluster with real keys, shaped by the marker `hsm_cluster`.
+
+    In a `unittest.TestCase` it is also `self.hsm_cluster`.
+    """
     cluster = _hsm_trial.cluster()
     if isinstance(request.instance, unittest.TestCase):
         request.instance.hsm_cluster = cluster  # type: ignore[attr-defined]
@@ -42,67 +43,71 @@ def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: Trial) -> "HsmCluste
 
 @pytest.fixture
 def hsm_client(hsm_cluster: "HsmCluster") -> "Client":
-    """An application process `app`, logged in as the default crypto user; its calls block."""
+    """An application process `app` of the test's cluster, logged in; its calls block."""
     return hsm_cluster.client("app")
 
 
 @pytest.fixture
 def hsm_async_client(hsm_cluster: "HsmCluster") -> "AsyncClient":
-    """An application process `app`, logged in as the default crypto user; its calls are awaited."""
+    """An application process `app` of the test's cluster, logged in; its calls are awaited."""
     return hsm_cluster.async_client("app")
 
 
 @pytest.fixture
 def hsm_chaos(hsm_cluster: "HsmCluster") -> "Chaos":
-    """Break the test's cluster: faults and hardships."""
+    """Break the test's cluster: `inject` faults at any step, or hardships by name."""
     return hsm_cluster.chaos
 
 
 @pytest.fixture
 def hsm_check(hsm_cluster: "HsmCluster") -> "HsmCheck":
-    """Assertions about the keys of the test's cluster."""
+    """Assertions about the keys of the test's cluster: lost, at risk, orphaned, missed, …"""
     return hsm_cluster.check
 
 
 @pytest.fixture
 def hsm_history(hsm_cluster: "HsmCluster") -> "History":
-    """What happened in the test's cluster."""
+    """What happened in the test's cluster: events, outcomes, a digest."""
     return hsm_cluster.history
 
 
 @pytest.fixture
 def hsm_clock(hsm_cluster: "HsmCluster") -> "HsmClock":
-    """The simulated time of the test's cluster."""
+    """The simulated time of the test's cluster; `advance` lets it pass."""
     return hsm_cluster.clock
 
 
 @pytest.fixture
-def hsm_cluster_factory(_hsm_trial: Trial) -> Callable[..., "HsmCluster"]:
-    """Make another cluster, or one of another shape; closed and checked with the test."""
+def hsm_cluster_factory(_hsm_trial: Trial) -> "Callable[..., HsmCluster]":
+    """Make a second cluster, or one of another shape: takes what the marker takes; closed and checked with the test."""
     return _hsm_trial.cluster
 
 
 @pytest.fixture
 def hsm_config_file(hsm_cluster: "HsmCluster", tmp_path: Path) -> Callable[..., Path]:
-    """Write the SDK's configuration file for the test's cluster into `tmp_path`."""
+    """Write the configuration file of the cluster's SDK into `tmp_path`: returns the path, takes settings to change.
 
-    def write(**settings: Any) -> Path:
-        from .client.config import sdk3_config, sdk5_config, write_config
+    SDK 3: `cloudhsm_client.cfg`, settings of `sdk3_config`.  SDK 5: `cloudhsm-pkcs11.cfg`, settings of `sdk5_config`.
+    `cluster=` names another cluster; its file comes into a folder with its id.
+    """
 
-        ips = [hsm.ip for hsm in hsm_cluster.hsms]
-        if hsm_cluster.profile.sdk == 3:
-            settings = {"create_object_minimum_nodes": hsm_cluster.minimum, **settings}
-            return write_config(sdk3_config(hostname=ips[0], **settings), tmp_path / "cloudhsm_client.cfg")
-        return write_config(sdk5_config(hostnames=ips, **settings), tmp_path / "cloudhsm-pkcs11.cfg")
+    def write(cluster: "HsmCluster | None" = None, **settings: Any) -> Path:
+        from .sdkfiles import write_config_file
+
+        folder = tmp_path if cluster is None or cluster is hsm_cluster else tmp_path / cluster.id
+        return write_config_file(cluster or hsm_cluster, folder, settings)
 
     return write
 
 
 @pytest.fixture
 def hsm_faker(_hsm_trial: Trial) -> "Faker":
-    """A `faker.Faker`, seeded from the test's seed, that knows key labels, user names, PINs and payloads."""
+    """A `faker.Faker`, seeded from the test's seed; adds hsm_key_label, hsm_user_name, hsm_pin and hsm_payload."""
     from faker import Faker
 
+    from .faker_provider import HsmProvider
+
     fake = Faker()
+    fake.add_provider(HsmProvider)
     fake.seed_instance(_hsm_trial.seed)
     return fake

@@ -1,6 +1,11 @@
-"""Which test is this, whatever runs it?"""
+"""Which test is this, and which command runs it once more?"""
+
+import shlex
+from typing import Any
 
 import pytest
+
+from .options import SETTINGS
 
 
 def identity(item: pytest.Item) -> str:
@@ -9,8 +14,19 @@ def identity(item: pytest.Item) -> str:
     The seed of a test is derived from it, so that reruns, workers and replays have the same one.
     """
     nodeid = item.nodeid
-    if "@" in nodeid and item.config.getoption("loadgroup", False):
-        for mark in item.iter_markers("xdist_group"):
-            group = mark.args[0] if mark.args else mark.kwargs.get("name", "default")
-            nodeid = nodeid.removesuffix(f"@{group}")
-    return nodeid
+    if "@" not in nodeid or not item.config.getoption("loadgroup", False):
+        return nodeid
+    groups = {str(m.args[0] if m.args else m.kwargs.get("name", "default")) for m in item.iter_markers("xdist_group")}
+    return nodeid.removesuffix(f"@{'_'.join(sorted(groups))}")
+
+
+def replay_command(item: pytest.Item) -> str:
+    """Return one line for a shell that runs a test with the seed, the faults and the options of this run."""
+    settings = item.config.stash[SETTINGS]
+    words = ["pytest", identity(item), f"--hsm-seed={settings.seed}"]
+    words += [f"--hsm-chaos={spec}" for spec in settings.chaos]
+    # The application may draw from `random`, which pytest-randomly seeds for each test.
+    randomly: Any = item.config.getoption("randomly_seed", None)
+    if isinstance(randomly, int):
+        words.append(f"--randomly-seed={randomly}")
+    return shlex.join([*words, *settings.replayed])

@@ -1,4 +1,4 @@
-"""What do the markers of a test say?"""
+"""What do the markers of a test say, all levels taken together?"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,53 +6,74 @@ from typing import Any
 import pytest
 
 CLUSTER, CHAOS = "hsm_cluster", "hsm_chaos"
+OURS = (CLUSTER, CHAOS)
 
 SIGNATURES = (
     "hsm_cluster(hsms=3, zones=('a', 'b', 'c'), sdk=5, create_object_minimum_nodes=None, config=None, seed=None, "
     "keys='random', clock='virtual', network='simulated', checks=None, **profile_overrides): "
-    "the shape of the test's HSM cluster; keywords merge over class and module, the closest wins.",
-    "hsm_chaos(*specs, checks=None): faults and scenarios that are installed when the test's call begins; "
-    "closer ones replace farther ones.",
+    "the shape of the test's HSM cluster; keywords merge over function, class, module: the closest value wins.",
+    "hsm_chaos(*specs, checks=None): faults and scenarios that strike from the end of the test's setup on; "
+    "the closest marker that has any replaces farther ones.",
 )
 
+Level = list[pytest.Mark]
+"""Our marks of one place: a parameter set, a function, a class, a module."""
 
-def cluster_arguments(item: pytest.Item) -> dict[str, Any]:
-    """Return the keywords of all `hsm_cluster` markers of a test, the closest of each, without `checks`."""
+
+def levels(node: pytest.Item | pytest.Collector) -> list[Level]:
+    """Return our marks of a test, the closest level first."""
+    chain = node.listchain()
+    return [ours for one in reversed(chain) for level in _own(one) if (ours := [m for m in level if m.name in OURS])]
+
+
+def cluster_arguments(found: list[Level]) -> dict[str, Any]:
+    """Return the keywords of all `hsm_cluster` marks, the closest of each, without `checks`."""
     merged: dict[str, Any] = {}
-    for mark in item.iter_markers(CLUSTER):
+    for mark in _marks(found, CLUSTER):
         for name, value in mark.kwargs.items():
             merged.setdefault(name, value)
     merged.pop("checks", None)
     return merged
 
 
-def chaos_specs(item: pytest.Item) -> tuple[str, ...]:
-    """Return the faults of the closest `hsm_chaos` marker that has any, as specs."""
-    for mark in item.iter_markers(CHAOS):
-        if mark.args:
-            return tuple(map(str, mark.args))
-    return ()
+def chaos_specs(found: list[Level]) -> tuple[str, ...]:
+    """Return the faults of the closest `hsm_chaos` that has any, as specs."""
+    return next((tuple(map(str, mark.args)) for mark in _marks(found, CHAOS) if mark.args), ())
 
 
-def checks_asked(item: pytest.Item) -> tuple[str, ...] | None:
+def checks_asked(found: list[Level]) -> tuple[str, ...] | None:
     """Return the closest `checks=`, or None; on one level that of `hsm_chaos` comes before that of `hsm_cluster`."""
-    for _, marks in _levels(item):
+    for level in found:
         for name in (CHAOS, CLUSTER):
-            for mark in marks:
-                if mark.name == name and mark.kwargs.get("checks") is not None:
+            for mark in _marks([level], name):
+                if mark.kwargs.get("checks") is not None:
                     return tuple(mark.kwargs["checks"])
     return None
 
 
-def _levels(item: pytest.Item) -> Iterator[tuple[Any, list[pytest.Mark]]]:
-    """Yield each level that has markers, the closest first."""
-    level: Any = None
-    marks: list[pytest.Mark] = []
-    for node, mark in item.iter_markers_with_node():
-        if node is not level and marks:
-            yield level, marks
-            marks = []
-        level = node
-        marks.append(mark)
-    if marks:
-        yield level, marks
+def _marks(found: list[Level], name: str) -> Iterator[pytest.Mark]:
+    return (mark for level in found for mark in level if mark.name == name)
+
+
+def _own(node: Any) -> Iterator[Level]:
+    """Yield the levels within one node.
+
+    pytest keeps the marks of a parameter set behind those of its function, and those of a base class before those
+    of the class itself; for us the more specific is the closer.
+    """
+    marks: Level = node.own_markers
+    within: list[list[Any]] = []
+    if isinstance(node, pytest.Class):
+        within = [unwrapped(vars(kind).get("pytestmark", [])) for kind in node.obj.__mro__]
+    elif callspec := getattr(node, "callspec", None):
+        within = [callspec.marks]
+    inner = [[mark for mark in level if any(mark is one for one in marks)] for level in within]
+    known = [mark for level in inner for mark in level]
+    rest = [mark for mark in marks if not any(mark is one for one in known)]
+    yield from [rest, *inner] if isinstance(node, pytest.Class) else [*inner, rest]
+
+
+def unwrapped(marks: Any) -> list[pytest.Mark]:
+    """Return what a `pytestmark` or a parameter set holds: one mark or several, each perhaps still a decorator."""
+    several = marks if isinstance(marks, list | tuple) else [marks]
+    return [mark.mark if isinstance(mark, pytest.MarkDecorator) else mark for mark in several]

@@ -5,8 +5,11 @@ Imports pytest and the standard library only: every pytest run on the machine lo
 
 import difflib
 import os
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +19,6 @@ CACHED_SEED = "hsmcluster/seed"
 CLOCKS = ("virtual", "real")
 TIMELINES = ("on-failure", "always", "never")
 CATALOGUES = ("points", "effects", "scenarios", "checks")
-SDKS = (3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +29,25 @@ class Settings:
         seed: the base seed, from which that of each test is derived.
         seed_from: who said so: `--hsm-seed`, `HSM_SEED`, `hsm_seed`, or `default`.
         chaos: specs of `--hsm-chaos`, in order.
-        clock: `virtual` or `real`; what a marker says comes first.
-        timeline: when a failure is drawn.
-        defaults: arguments of `hsm_cluster` that an ini or an option sets.
+        timeline: when timelines are shown: `on-failure`, `always` or `never`.
+        defaults: arguments of clusters that an option or an ini sets, as pairs.
         checks: names of checks at the end of each test whose markers say nothing, beside `no_lost_keys`.
         configured: whether an option, the variable or an ini of ours was set.
+        replayed: words of pytest's command line that a replay needs too.
+        width: columns of the terminal.
+        ascii: whether the terminal can show no more than ASCII.
     """
 
-    seed: int = 0
-    seed_from: str = "default"
-    chaos: tuple[str, ...] = ()
-    clock: str = "virtual"
-    timeline: str = "on-failure"
-    defaults: tuple[tuple[str, Any], ...] = ()
-    checks: tuple[str, ...] = ()
-    configured: bool = False
+    seed: int
+    seed_from: str
+    chaos: tuple[str, ...]
+    timeline: str
+    defaults: tuple[tuple[str, Any], ...]
+    checks: tuple[str, ...]
+    configured: bool
+    replayed: tuple[str, ...]
+    width: int
+    ascii: bool
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -53,71 +59,94 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--hsm-seed",
         metavar="N|last|random",
-        help="Base seed of all clusters; each test's own is derived from it and the node id. "
-        "'last' takes that of the last run, 'random' draws one. Default: HSM_SEED, hsm_seed, 0.",
+        help="Base seed of all clusters; each test's own is derived from it and the node id. 'last' takes that of the "
+        "last run with a cluster, 'random' draws one. Default: HSM_SEED, then ini hsm_seed, then 0.",
     )
     group.addoption(
         "--hsm-chaos",
         action="append",
         metavar="SPEC",
-        help="Install this fault or scenario in every selected test that uses a cluster, after those of its markers, such as "
-        "'crash @ hsm.commit command=insert_masked nth=1' or 'kill-mid-create after_copies=2'. Can be repeated.",
+        help="Install this fault or scenario in every selected test that uses a cluster, after those of its markers: "
+        "'crash @ hsm.commit command=insert_masked nth=1', 'kill-mid-create after_copies=2'. Can be repeated.",
     )
     group.addoption(
         "--hsm-clock",
         metavar="virtual|real",
-        help="Pace of tests whose marker names none: simulated time, or real time for demonstrations. Default: hsm_clock, virtual.",
+        help="Clock of tests whose marker names none: simulated time, or real pace for demonstrations. "
+        "Default: ini hsm_clock, then virtual.",
     )
     group.addoption(
         "--hsm-timeline",
         metavar="on-failure|always|never",
-        help="When the timeline of a test's clusters is shown. Default: hsm_timeline, on-failure.",
+        help="When the timeline of a test's clusters is shown. Default: ini hsm_timeline, then on-failure.",
     )
     group.addoption(
         "--hsm-list",
-        choices=CATALOGUES,
-        help="Print what there is to write in a spec or a marker, and exit.",
+        metavar="points|effects|scenarios|checks",
+        help="Print what can be written in specs and markers, and exit.",
     )
-    # Before pytest 8.4 an ini has no type "int": read as text it is converted by us.
-    number: Any = "int" if pytest.version_tuple >= (8, 4) else "string"
-    parser.addini("hsm_seed", "Base seed: a number, 'last' or 'random'.", type="string", default=None)
-    parser.addini("hsm_clock", "virtual or real.", type="string", default=None)
-    parser.addini("hsm_timeline", "on-failure, always or never.", type="string", default=None)
-    parser.addini("hsm_hsms", "How many HSMs a cluster has when its marker does not say: 1 to 28.", number, None)
-    parser.addini("hsm_sdk", "Which client software applications use when the marker does not say: 3 or 5.", number, None)
-    parser.addini("hsm_checks", "Checks at the end of each test whose markers name none.", type="args", default=None)
-    parser.addini("hsm_keys", "random, or seeded for reproducible key bytes.", type="string", default=None)
+    # Before pytest 8.4 an ini has no type "int": it is text there, and we convert it.
+    number: Literal["int", "string"] = "int" if pytest.version_tuple >= (8, 4) else "string"
+    kind: Literal["int", "string", "args"]
+    for name, kind, text in (
+        ("hsm_seed", "string", "Base seed: a number, 'last' or 'random'."),
+        ("hsm_clock", "string", "Clock of tests whose marker names none: virtual or real."),
+        ("hsm_timeline", "string", "When timelines are shown: on-failure, always or never."),
+        ("hsm_hsms", number, "How many HSMs a cluster has whose marker does not say: 1 to 28, default 3."),
+        ("hsm_sdk", number, "Which client software is used where the marker does not say: 3 or 5, default 5."),
+        ("hsm_checks", "args", "Checks at the end of each test whose markers name none, beside no_lost_keys."),
+        ("hsm_keys", "string", "random, or seeded for reproducible key bytes, where the marker does not say."),
+    ):
+        parser.addini(name, text, type=kind, default=None)
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Return what holds for this run; on an xdist worker the seed is the controller's.
+    """Return what holds for this run; an xdist worker is told the controller's seed and terminal.
 
     Raises:
         pytest.UsageError: a value that is not allowed; says who gave it and what is.
     """
-    worker = getattr(config, "workerinput", {}).get("hsmcluster")
-    seed_text, seed_from = _asked(config, "seed", os.environ.get("HSM_SEED") or None)
+    seed, seed_from = _asked(config, "seed", os.environ.get("HSM_SEED") or None)
     clock, clock_from = _asked(config, "clock")
     timeline, timeline_from = _asked(config, "timeline")
+    _one_of("--hsm-list", config.getoption("hsm_list"), CATALOGUES)
     chaos = tuple(config.getoption("hsm_chaos") or ())
-    inis = {name: _ini(config, name) for name in ("hsm_hsms", "hsm_sdk", "hsm_checks", "hsm_keys")}
+    checks = _ini(config, "hsm_checks")
     defaults = {
-        "hsms": _number("hsm_hsms", inis["hsm_hsms"]),
-        "sdk": _number("hsm_sdk", inis["hsm_sdk"]),
-        "keys": inis["hsm_keys"],
+        "hsms": _number("hsm_hsms", _ini(config, "hsm_hsms")),
+        "sdk": _number("hsm_sdk", _ini(config, "hsm_sdk")),
+        "keys": _ini(config, "hsm_keys"),
         "clock": _one_of(clock_from, clock, CLOCKS),
     }
-    asked = (seed_text, clock, timeline, chaos or None, *inis.values())
+    asked = (seed, timeline, checks, chaos or None, *defaults.values())
+    shared = getattr(config, "workerinput", {}).get("hsmcluster") or {
+        "seed": _seed(config, seed_from, seed),
+        "replayed": tuple(_replayed([*map(str, config.invocation_params.args)])),
+        "width": min(shutil.get_terminal_size().columns, 160),
+        "ascii": not _utf8(sys.__stdout__),
+    }
     return Settings(
-        seed=worker["seed"] if worker else _seed(config, seed_from, seed_text),
+        seed=shared["seed"],
         seed_from=seed_from,
         chaos=chaos,
-        clock=clock or "virtual",
         timeline=_one_of(timeline_from, timeline, TIMELINES) or "on-failure",
         defaults=tuple((name, value) for name, value in defaults.items() if value is not None),
-        checks=tuple(inis["hsm_checks"] or ()),
+        checks=tuple(checks or ()),
         configured=any(value is not None for value in asked),
+        replayed=tuple(shared["replayed"]),
+        width=shared["width"],
+        ascii=shared["ascii"],
     )
+
+
+def shared_settings(settings: Settings) -> dict[str, Any]:
+    """Return what the controller tells xdist's workers, in JSON's types."""
+    return {
+        "seed": settings.seed,
+        "replayed": [*settings.replayed],
+        "width": settings.width,
+        "ascii": settings.ascii,
+    }
 
 
 def _asked(config: pytest.Config, name: str, variable: str | None = None) -> tuple[str | None, str]:
@@ -135,7 +164,7 @@ def _ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
     except (TypeError, ValueError) as error:
-        raise pytest.UsageError(f"{name} in {config.inipath}: {error}") from error
+        raise pytest.UsageError(f"ini {name}: {error}") from error
 
 
 def _number(name: str, value: Any) -> int | None:
@@ -144,13 +173,13 @@ def _number(name: str, value: Any) -> int | None:
     try:
         return int(value)
     except ValueError:
-        raise pytest.UsageError(f"{name} is a whole number; got {value!r}") from None
+        raise pytest.UsageError(f"ini {name}: a whole number is wanted; got {value!r}") from None
 
 
 def _one_of(who: str, value: str | None, allowed: tuple[str, ...]) -> str | None:
     if value is None or value in allowed:
         return value
-    raise pytest.UsageError(f"{who} is {' or '.join(allowed)}; got {value!r}{_hint(value, allowed)}")
+    raise pytest.UsageError(f"{who}: {value!r} is none of {', '.join(allowed)}{_hint(value, allowed)}")
 
 
 def _seed(config: pytest.Config, who: str, text: str | None) -> int:
@@ -161,20 +190,45 @@ def _seed(config: pytest.Config, who: str, text: str | None) -> int:
 
         return int.from_bytes(SystemSource().random(4))
     if text == "last":
-        cache = config.cache if hasattr(config, "cache") else None
-        if cache is None:
-            raise pytest.UsageError(f"{who}: 'last' reads pytest's cache, which is switched off (-p no:cacheprovider)")
-        stored = cache.get(CACHED_SEED, None)
-        if not isinstance(stored, int):
-            raise pytest.UsageError(f"{who}: no run that used a cluster has left its seed in the cache yet; give a number")
-        return stored
+        return _last_seed(config, who)
     try:
         return int(text)
     except ValueError:
         hint = _hint(text, ("last", "random"))
-        raise pytest.UsageError(f"{who} is a whole number, 'last' or 'random'; got {text!r}{hint}") from None
+        raise pytest.UsageError(f"{who}: {text!r} is no whole number, 'last' or 'random'{hint}") from None
+
+
+def _last_seed(config: pytest.Config, who: str) -> int:
+    if not config.pluginmanager.hasplugin("cacheprovider"):
+        raise pytest.UsageError(f"{who}: 'last' is read from pytest's cache, which is off (-p no:cacheprovider)")
+    stored = config.cache.get(CACHED_SEED, None) if config.cache else None
+    if not isinstance(stored, int):
+        raise pytest.UsageError(f"{who}: 'last' is not known: no run with a cluster has left its seed in the cache")
+    return stored
 
 
 def _hint(value: str, allowed: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(value, allowed, 1)
+    near = difflib.get_close_matches(value, allowed, 1, 0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+_HARMLESS = ("no:cacheprovider", "no:terminal")
+_REPLAYED = ("-c", "--config-file", "--rootdir", "-p", "-o", "--override-ini", "--import-mode", "-W", "--hsm-clock")
+
+
+def _replayed(words: list[str]) -> Iterator[str]:
+    """Yield the options of the command line without which a test might run in another way, and their values."""
+    while words:
+        word = words.pop(0)
+        if word == "-p" and words and words[0] in _HARMLESS:
+            words.pop(0)
+        elif word == "--disable-plugin-autoload" or word.startswith(tuple(f"{name}=" for name in _REPLAYED)):
+            yield word
+        elif word in _REPLAYED and words:
+            yield from (word, words.pop(0))
+        elif word[:2] in ("-p", "-o", "-c", "-W") and len(word) > 2 and not word.startswith("--"):
+            yield word
+
+
+def _utf8(stream: Any) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"

@@ -1,11 +1,14 @@
-"""What does one test have of ours: its seed, its clusters, its faults?"""
+"""What does one run of one test have of ours: its seed, its clusters, its faults, its verdict?"""
 
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import extensions
 from .identities import identity
-from .markers import chaos_specs, checks_asked, cluster_arguments
+from .markers import chaos_specs, checks_asked, cluster_arguments, levels
 from .options import SETTINGS
 
 if TYPE_CHECKING:
@@ -13,13 +16,15 @@ if TYPE_CHECKING:
 
 
 class Trial:
-    """One run of one test.
+    """One run of one test; a rerun has its own.
 
     Attributes:
         item: the test.
-        seed: its own seed; all its clusters' are derived from it.
+        settings: of the whole run.
+        seed: of the test; those of all its clusters come from it.
+        specs: faults and scenarios for its first cluster, in order.
+        checks: names of the checks that apply at its end.
         clusters: in the order in which they were made.
-        findings: what the end-of-test checks found; None until they ran.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -27,59 +32,64 @@ class Trial:
 
         self.item = item
         self.settings = item.config.stash[SETTINGS]
-        self.arguments = cluster_arguments(item)
-        own = self.arguments.pop("seed", None)
-        self.seed = derive_seed(self.settings.seed, identity(item)) if own is None else own
+        marks = levels(item)
+        self.arguments = arguments_of(marks, item)
+        marked = self.arguments.pop("seed", None)
+        self.seed: int = derive_seed(self.settings.seed, identity(item)) if marked is None else marked
+        self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos)
+        asked = checks_asked(marks)
+        asked = self.settings.checks if asked is None else asked
+        # An explicit empty tuple is a test's way to say that it loses keys on purpose.
+        none = asked == () and checks_asked(marks) is not None
+        self.checks = () if none else tuple(dict.fromkeys(("no_lost_keys", *asked)))
         self.clusters: list[HsmCluster] = []
-        self.findings: list[str] | None = None
-        self._in_call = False
-
-    @property
-    def specs(self) -> tuple[str, ...]:
-        """Faults and scenarios to install, in order: the marker's, other plugins', the command line's."""
-        hook = self.item.ihook.pytest_hsm_faults(item=self.item)
-        return (*chaos_specs(self.item), *(str(spec) for specs in hook for spec in specs or ()), *self.settings.chaos)
-
-    @property
-    def checks(self) -> tuple[str, ...]:
-        """Names of the checks that apply at the end."""
-        asked = checks_asked(self.item)
-        if asked is None:
-            asked = self.settings.checks
-        elif not asked:
-            return ()
-        return tuple(dict.fromkeys(("no_lost_keys", *asked)))
+        self._stormy = False
+        self._findings: list[str] | None = None
 
     def cluster(self, **arguments: Any) -> "HsmCluster":
-        """Return a new cluster; what is given comes before the marker, other plugins' profiles, options and ini."""
+        """Make another cluster and return it; it is closed and checked with the test.
+
+        Args:
+            arguments: of `HsmCluster`; they come before those of the marker, which come before those of other
+                plugins, of options and of the ini file.
+
+        Raises:
+            UsageError: an argument is wrong; once the test's setup is over also a fault that does not fit the cluster.
+        """
         from .cluster import HsmCluster
         from .sim.entropy import derive_seed
 
         number = len(self.clusters) + 1
         seed = self.seed if number == 1 else derive_seed(self.seed, "", f"cluster {number}")
-        wanted: dict[str, Any] = {"seed": seed, **dict(self.settings.defaults)}
-        for profile in self.item.ihook.pytest_hsm_profile(config=self.item.config):
-            wanted.update(profile or {})
-        cluster = HsmCluster(**{**wanted, **self.arguments, **arguments})
+        cluster = HsmCluster(**{"seed": seed, **self.arguments, **arguments})
+        cluster.chaos.scenarios = extensions.scenarios(self.item.ihook)
         self.clusters.append(cluster)
-        if self._in_call and number == 1:
+        if self._stormy and number == 1:
             self._install()
         return cluster
 
-    def begin_call(self) -> None:
-        """Install the faults: what fixtures did before was the peace before the storm."""
-        self._in_call = True
+    def begin_storm(self) -> None:
+        """Install the faults: what fixtures did until now was done in peace.
+
+        Raises:
+            UsageError: a fault does not fit the cluster.
+        """
+        self._stormy = True
         if self.clusters:
             self._install()
 
+    def findings(self) -> list[str]:
+        """Return what is broken, one text for each check that failed; asked again it says the same."""
+        if self._findings is None:
+            extra = extensions.checks(self.item.ihook)
+            self._findings = [text for one in self.clusters for text in _judged(one, self.checks, extra)]
+        return self._findings
+
     def close(self) -> None:
         """Close every cluster, the newest first, also when closing one fails."""
-        while self.clusters:
-            try:
-                self.clusters.pop().close()
-            finally:
-                if self.clusters:
-                    self.close()
+        with ExitStack() as stack:
+            for cluster in self.clusters:
+                stack.callback(cluster.close)
 
     def _install(self) -> None:
         for spec in self.specs:
@@ -87,3 +97,28 @@ class Trial:
 
 
 TRIAL = pytest.StashKey[Trial]()
+
+
+def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Collector) -> dict[str, Any]:
+    """Return the arguments of a test's clusters: ini, options, other plugins, then the markers.
+
+    A relative path in `config=` starts at pytest's rootdir.
+    """
+    defaults = dict(node.config.stash[SETTINGS].defaults)
+    merged = {**defaults, **extensions.profile(node.ihook, node.config), **cluster_arguments(marks)}
+    if isinstance(path := merged.get("config"), str | os.PathLike):
+        merged["config"] = node.config.rootpath / path
+    return merged
+
+
+def _judged(cluster: "HsmCluster", names: tuple[str, ...], extra: Any) -> list[str]:
+    found = [
+        f"fault that never fired: {one} (nothing that it waits for happened; may_miss=True allows that)"
+        for one in cluster.chaos.unfired
+    ]
+    for name in names:
+        try:
+            cluster.check.run(name, extra)
+        except AssertionError as error:
+            found.append(str(error) or f"{name} is broken")
+    return found

@@ -2,19 +2,29 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_hsmcluster import Client, HsmCluster, HsmState
+from pytest_hsmcluster import Client, HsmCluster, HsmState, KeyHandle
 
 from .hardened import DAY_S, Custodian
 from .inventory import Inventory, KeyPlan
-from .keys import use
 from .ledger import Entry, Ledger
 from .naive import NaiveCustodian
 from .patience import Patience
 from .report import Report
 
 NIGHT_S = DAY_S // 2
+TAKINGS = b"the takings of a day"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something that a service encrypted, on which day, and with which key."""
+
+    day: int
+    entry: Entry
+    box: bytes
 
 
 class Company:
@@ -38,7 +48,7 @@ class Company:
         self.ledger_path = ledger
         self.reports: list[Report] = []
         self._zones = zones
-        self._documents: list[tuple[int, Entry, bytes]] = []
+        self._documents: list[Document] = []
         for user in sorted({user for plan in inventory.keys for user in plan.share_with}):
             cluster.create_user(user, cluster.default_password)
 
@@ -101,31 +111,32 @@ class Company:
     # -- the services ------------------------------------------------------------------------
 
     def _work(self, plan: KeyPlan) -> None:
-        """Let each user of a key use it, and read what was encrypted in the last days."""
+        """Let each user of a key use it."""
         entry = self.ledger.of(plan, "active")
         assert entry is not None, f"{plan.id} has no key"
-        patience = Patience(self.cluster.clock.advance)
         for user in plan.share_with:
             with closing(self.cluster.client(plan.service, login=False)) as client:
                 client.login(user, self.cluster.default_password)
-                patience.retry(lambda: self._use(client, plan, entry))
+                self._use(client, entry)
 
-    def _use(self, client: Client, plan: KeyPlan, entry: Entry) -> None:
+    def _use(self, client: Client, entry: Entry) -> None:
+        """Sign, or read the documents that may still be readable and write another; each call is retried by itself."""
+        retry, keys = Patience(self.cluster.clock.advance).retry, self._keys(client, entry)
+        if keys[0].kind != "AES":
+            signature = retry(lambda: client.sign(keys[0], TAKINGS))
+            retry(lambda: client.verify(keys[-1], TAKINGS, signature))
+            return
+        today = int(self.cluster.clock.now // DAY_S)
+        self._documents.append(Document(today, entry, retry(lambda: client.encrypt(keys[0], TAKINGS))))
+        self._documents = [one for one in self._documents if today - one.day < self.inventory.grace_days]
+        for document in self._documents:
+            key = self._keys(client, document.entry)[0]
+            assert retry(lambda key=key, box=document.box: client.decrypt(key, box)) == TAKINGS  # type: ignore[misc]
+
+    def _keys(self, client: Client, entry: Entry) -> list[KeyHandle]:
         found = {key.number: key for key in client.find_keys(label=entry.label)}
         assert all(handle in found for handle in entry.handles), f"{client.user} cannot see {entry.label}"
-        use(client, [found[handle] for handle in entry.handles])
-        if plan.kind == "AES":
-            self._read_and_write(client, entry)
-
-    def _read_and_write(self, client: Client, entry: Entry) -> None:
-        """Read the documents that are as young as the days of grace promise, and write another."""
-        today = int(self.cluster.clock.now // DAY_S)
-        self._documents = [old for old in self._documents if today - old[0] < self.inventory.grace_days]
-        for _, written_with, box in self._documents:
-            key = next(k for k in client.find_keys(label=written_with.label) if k.number in written_with.handles)
-            assert client.decrypt(key, box) == b"a day's takings"
-        key = next(k for k in client.find_keys(label=entry.label) if k.number in entry.handles)
-        self._documents.append((today, entry, client.encrypt(key, b"a day's takings")))
+        return [found[handle] for handle in entry.handles]
 
     def _until(self, instant: float) -> None:
         self.cluster.clock.advance(max(0.0, instant - self.cluster.clock.now))

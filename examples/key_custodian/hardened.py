@@ -88,16 +88,13 @@ class _Night:
     # -- keys that should be there -------------------------------------------------------------
 
     def keep(self, plan: KeyPlan) -> None:
-        """See to it that a service has a key that is young enough and that its users may use."""
-        active, due = self.ledger.of(plan, "active"), True
-        if active is not None:
-            with self.report.attempt(f"look after {active.label}"):
-                due = self.report.day - active.since >= plan.rotate_after_days
-                keys = self._held(active)
-                if len(keys) < len(active.handles):
-                    self.report.add("missing", active.label, "no HSM that was asked has it")
-                    due = True
-                self._share(plan, active, keys)
+        """See to it that a service has a key that is young enough, and that its users may use what it has."""
+        active = self.ledger.of(plan, "active")
+        due = active is None or self.report.day - active.since >= plan.rotate_after_days
+        for entry in self.ledger.entries("active", "retired"):
+            if entry.plan == plan.id:
+                with self.report.attempt(f"look after {entry.label}"):
+                    due |= not self._looked_after(plan, entry)
         intended = self.ledger.of(plan, "intended")
         if intended is None and due:
             intended = self.ledger.intend(plan, self.report.day)
@@ -105,6 +102,15 @@ class _Night:
             with self.report.attempt(f"make {intended.label}"):
                 self._make(plan, intended)
                 self.report.add("rotated" if active else "created", intended.label)
+
+    def _looked_after(self, plan: KeyPlan, entry: Entry) -> bool:
+        """Repair the sharing of a key and say whether the key is there, or need not be."""
+        found = {key.number: key for key in self.patience.retry(lambda: self.client.find_keys(label=entry.label))}
+        self._share(plan, entry, [found[handle] for handle in entry.handles if handle in found])
+        there = all(handle in found for handle in entry.handles)
+        if not there:
+            self.report.add("missing", entry.label, "no HSM that was asked has it")
+        return there or entry.state == "retired"
 
     def _make(self, plan: KeyPlan, entry: Entry) -> None:
         keys = self.patience.retry(lambda: self._create_alone(plan, entry.label))
@@ -122,11 +128,6 @@ class _Night:
         """Use a key so often in a row that every HSM has had its turn."""
         for _ in range(self.hsms):
             use(self.client, keys)
-
-    def _held(self, entry: Entry) -> list[KeyHandle]:
-        """Return the key objects of an entry, in the order of its handles."""
-        found = {key.number: key for key in self.patience.retry(lambda: self.client.find_keys(label=entry.label))}
-        return [found[handle] for handle in entry.handles if handle in found]
 
     def _share(self, plan: KeyPlan, entry: Entry, keys: Sequence[KeyHandle]) -> None:
         """Let exactly the listed users use a key; said every night, because nothing else repairs what an HSM missed."""
@@ -195,4 +196,3 @@ class _Night:
                 return
 
         self.patience.retry(until_gone)
-

@@ -90,8 +90,9 @@ class Ledger:
 
     def share(self, entry: Entry, users: Iterable[str]) -> None:
         """Write down with whom a key is shared."""
-        self._change(entry, shared_with=tuple(users))
-        self._write()
+        if entry.shared_with != tuple(users):
+            self._change(entry, shared_with=tuple(users))
+            self._write()
 
     # -- keys that have to go ----------------------------------------------------------------
 
@@ -109,9 +110,11 @@ class Ledger:
 
     def suspect(self, handles: Iterable[int], day: int) -> dict[int, int]:
         """Remember these unknown keys and forget all others; return handle → day on which it was first seen."""
-        self._suspects = {handle: self._suspects.get(handle, day) for handle in handles}
-        self._write()
-        return dict(self._suspects)
+        suspects = {handle: self._suspects.get(handle, day) for handle in handles}
+        if suspects != self._suspects:
+            self._suspects = suspects
+            self._write()
+        return suspects
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pytest_hsmcluster import (
     HsmBusy,
     HsmUnavailable,
     InjectedError,
+    KeyAccessDenied,
     KeyCapacityReached,
     KeyNotOnHsm,
     KeyUnavailable,
@@ -22,6 +23,7 @@ PASSING = (
     HsmBusy,
     HsmUnavailable,
     InjectedError,
+    KeyAccessDenied,
     KeyCapacityReached,
     KeyNotOnHsm,
     KeyUnavailable,
@@ -29,7 +31,11 @@ PASSING = (
     RequestTimeout,
     TooFewCopies,
 )
-"""What may be over at the next try.  A refused password is not in it: trying again locks the account."""
+"""What may be over at the next try.
+
+"Access denied" is in it because sharing drifts: the next HSM may know that the key is shared.  PKCS#11 has one
+return value for that and for a key that is not there.  A refused password is not: trying again locks the account.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class Report:
         """Return what a verb was said of."""
         return [note.subject for note in self.notes if note.verb == verb]
 
+    @property
+    def is_routine(self) -> bool:
+        """Whether nothing went wrong and nothing odd was found."""
+        return all(note.verb in ("created", "rotated", "deleted") for note in self.notes)
+
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """Note what goes wrong in a step, and go on with the next one."""

@@ -219,6 +219,8 @@ class Creator:
         except ClusterError:
             self.process.check_alive()
             return
+        if self._scheduler.now_ns >= until_ns:
+            return  # the time is over: a copy that is begun now would only have to be cleaned up
         inserted = 0
         try:
             for key, blob in zip(copies.keys, copies.masked, strict=True):

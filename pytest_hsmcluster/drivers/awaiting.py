@@ -1,8 +1,8 @@
 """How does a coroutine wait for a flow?
 
 Under asyncio nobody blocks: while callers await, one callback at a time steps the scheduler
-until a call has ended, hands over its result in that very step, and yields to the loop, so
-that the awakened coroutine runs before simulated time goes on.
+until a call has ended, hands over its result in that very step, and lets the loop take some
+turns, so that whoever was awakened acts before simulated time goes on.
 """
 
 import asyncio
@@ -14,6 +14,12 @@ from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 
 T = TypeVar("T")
+
+TURNS = 3
+"""Turns of the loop in which simulated time stands still after a call has begun or ended.
+
+A result passes through `wait_for`, `gather` or a task group in two or three; a cancellation needs one.
+"""
 
 
 class AwaitingDriver:
@@ -98,15 +104,18 @@ class AwaitingDriver:
         if isinstance(self._pumps.get(loop), asyncio.TimerHandle):
             self._disarm(loop)
         if loop not in self._pumps:
-            self._pumps[loop] = loop.call_soon(self._pump, loop)
+            self._pumps[loop] = loop.call_soon(self._pump, loop, TURNS)
 
     def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
         handle = self._pumps.pop(loop, None)
         if handle is not None:
             handle.cancel()
 
-    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _pump(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
         del self._pumps[loop]
+        if turns > 1:
+            self._pumps[loop] = loop.call_soon(self._pump, loop, turns - 1)
+            return
         scheduler = self._scheduler
         self._handed_over = False
         scheduler.enter()
@@ -116,7 +125,7 @@ class AwaitingDriver:
                     raise Stuck(scheduler.who_waits())
                 due_ns = scheduler.next_due_ns() or 0
                 if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
-                    self._pumps[loop] = loop.call_later(early_s, self._pump, loop)
+                    self._pumps[loop] = loop.call_later(early_s, self._pump, loop, 1)
                     return
                 scheduler.step()
         except Exception as error:

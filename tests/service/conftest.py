@@ -11,8 +11,7 @@ def build():
     built = []
 
     def make(hsms=3, **arguments):
-        if "backup" not in arguments:
-            arguments.setdefault("sdk", 3)
+        arguments.setdefault("sdk", 3)
         built.append(HsmCluster(hsms, **arguments))
         return built[-1]
 

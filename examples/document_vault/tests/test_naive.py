@@ -1,7 +1,7 @@
 """What becomes of the naive vault when HSMs fail?
 
-Four classes, one for each classic reason.  In each, a test that should hold is expected to fail: strictly, and only with
-this finding.  The test beside it looks at what exactly was found.
+Four classes, one for each classic reason.  In each, a test that should hold is expected to fail: strictly, and only
+with this finding.  The test beside it looks at what exactly was found.
 """
 
 import pytest
@@ -13,7 +13,7 @@ from .findings import finding
 
 
 def broken(reason: str) -> pytest.MarkDecorator:
-    """Mark a test that fails because the vault breaks a promise; if it passes one day, or fails otherwise, we hear of it."""
+    """Mark a test that fails because the vault breaks a promise; should it pass or fail otherwise, we hear of it."""
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
@@ -30,7 +30,7 @@ class TestLostWithItsHsm:
             hsm_check.no_lost_keys()
 
     @broken("documents are stored under a key that was on one HSM only")
-    @pytest.mark.hsm_cluster(routing="pinned", pinned_to="hsm-1")
+    @pytest.mark.hsm_cluster(routing="pinned")
     @pytest.mark.hsm_chaos("fail-clone", "stall-sync")
     def test_documents_can_be_opened(self, naive: NaiveVault, hsm_chaos: Chaos, hsm_check: HsmCheck) -> None:
         naive.start()

@@ -10,15 +10,10 @@ from pytest_hsmcluster import Client, DataInvalid, HsmCheck, HsmClock
 
 from .. import HardenedVault, NaiveVault, Store
 from ..store import Row
+from .promises import SDK3, SDK5
 
 
-@pytest.mark.parametrize(
-    "",
-    [
-        pytest.param(marks=pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2), id="sdk3"),
-        pytest.param(marks=pytest.mark.hsm_cluster(sdk=5), id="sdk5"),
-    ],
-)
+@pytest.mark.parametrize("", [pytest.param(marks=SDK3, id="SDK 3"), pytest.param(marks=SDK5, id="SDK 5")])
 def test_megabytes_of_real_files_come_back_byte_for_byte(
     hsm_client: Client, hsm_clock: HsmClock, hsm_check: HsmCheck, real_files: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -74,23 +69,21 @@ def test_naive_vault_works_too(naive: NaiveVault, hsm_faker: Faker) -> None:
     assert {name: naive.get(name) for name in documents} == documents
 
 
-def test_exchanged_rows_are_refused(hsm_client: Client) -> None:
+def test_exchanged_rows_are_refused(hardened: HardenedVault, store: Store) -> None:
     """Who can write to the database cannot pass one document off as another."""
-    store = Store()
-    vault = HardenedVault(hsm_client, store)
-    vault.start()
-    vault.put("approved", b"10 EUR")
-    vault.put("rejected", b"10,000,000 EUR")
+    hardened.start()
+    hardened.put("approved", b"10 EUR")
+    hardened.put("rejected", b"10,000,000 EUR")
     row, sealed = store.load("rejected")
     mine, _ = store.load("approved")
 
     store.save(Row("approved", mine.kek, mine.wrapped_dek), sealed)
     with pytest.raises(InvalidTag):
-        vault.get("approved")
+        hardened.get("approved")
 
     store.save(Row("approved", row.kek, row.wrapped_dek), sealed)
     with pytest.raises(DataInvalid, match="refuses this ciphertext"):
-        vault.get("approved")
+        hardened.get("approved")
 
 
 def test_unknown_document_is_a_key_error(hardened: HardenedVault) -> None:

@@ -25,8 +25,11 @@ def missed_by_routing(chaos: Chaos) -> Iterator[None]:
 
 @contextmanager
 def orphan_left(chaos: Chaos) -> Iterator[None]:
-    """A create reaches one HSM only, and what it leaves cannot be cleaned up."""
-    with chaos.fail_clone(), chaos.fail_cleanup():
+    """A create reaches one HSM only, and what it leaves cannot be cleaned up.
+
+    The service's own sweep has to be late as well: it would bring the key to a second HSM while SDK 5 still asks.
+    """
+    with chaos.stall_sync(), chaos.fail_clone(), chaos.fail_cleanup():
         yield
 
 

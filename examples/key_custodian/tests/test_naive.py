@@ -76,12 +76,11 @@ def test_no_miss_is_left(sdk: int, one_key: Company, hsm_chaos: Chaos, hsm_check
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="two creates fail, and each leaves a key behind")
 @pytest.mark.parametrize("sdk", [pytest.param(3, marks=careful_sdk3), pytest.param(5, marks=default_sdk5)])
 def test_no_orphan_is_left(sdk: int, one_key: Company, hsm_chaos: Chaos, hsm_check: HsmCheck) -> None:
-    """A create that failed has left its key on an HSM, nobody knows of it, and the sweep spreads it."""
+    """A create that failed has left its key on an HSM, the next one on another, and nobody knows of them."""
     with storms.orphan_left(hsm_chaos):
         one_key.night(one_key.naive)
 
-    everywhere = ("hsm-1", "hsm-2", "hsm-3")
-    expect(hsm_check.orphan_keys(), everywhere, everywhere)
+    expect(hsm_check.orphan_keys(), ("hsm-1",), ("hsm-2",))
     hsm_check.no_orphan_keys()
 
 
@@ -102,10 +101,11 @@ def test_no_label_is_there_twice(sdk: int, one_key: Company, hsm_chaos: Chaos, h
 @pytest.mark.parametrize("sdk", [pytest.param(3, marks=default_sdk3), pytest.param(5, marks=default_sdk5)])
 def test_no_deleted_key_comes_back(sdk: int, one_key: Company, hsm_chaos: Chaos, hsm_check: HsmCheck) -> None:
     """A key is deleted while one HSM is off; the job never looks at it again."""
-    one_key.days(9, one_key.naive)
+    one_key.days(6, one_key.naive)
     with hsm_chaos.crash("hsm-3"):
         one_key.night(one_key.naive)
-    one_key.days(7, one_key.naive)
+    one_key.day()
+    one_key.days(1, one_key.naive)
 
     expect(hsm_check.resurrected_keys(), ("hsm-1", "hsm-2", "hsm-3"))
     hsm_check.no_resurrected_keys()

@@ -9,7 +9,7 @@ from examples.key_custodian.tests import storms
 from pytest_hsmcluster import Chaos, HsmCheck
 from pytest_hsmcluster.chaos import SCENARIOS
 
-STORMY_NIGHT = 9
+STORMY_NIGHT = 6
 """On this night a secret key and a pair are rotated and a retired key is deleted."""
 
 FITTING: dict[str, tuple[str, ...]] = {
@@ -28,9 +28,12 @@ FITTING: dict[str, tuple[str, ...]] = {
         "verify",
         "delete_key",
         "login",
-        "logout",
     ),
-    "partition": ("a=custodian b=hsm-1", "a=custodian b=hsm-2 direction=one-way", "a=hsm-2 b=custodian direction=one-way"),
+    "partition": (
+        "a=custodian b=hsm-1",
+        "a=custodian b=hsm-2 direction=one-way",
+        "a=hsm-2 b=custodian direction=one-way",
+    ),
     "gray-failure": ("hsm-1", "hsm-2"),
     "throttled": ("hsm-1", "hsm-2"),
     "full-hsm": ("hsm-1", "hsm-2"),
@@ -77,7 +80,7 @@ def test_a_stormy_night_is_made_good_within_days(scenario: str, company: Company
     company.day()
     company.days(5, company.hardened)
 
-    assert company.reports[-1].notes == []
+    assert company.reports[-1].is_routine, str(company.reports[-1])
 
 
 @kept

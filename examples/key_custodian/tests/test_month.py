@@ -1,0 +1,80 @@
+"""Does the hardened job live through a month in which something breaks every other night?"""
+
+from pathlib import Path
+
+import pytest
+
+from examples.key_custodian.company import Company
+from examples.key_custodian.inventory import Inventory
+from pytest_hsmcluster import HsmCluster
+
+STORMS = {
+    1: "lost-ack share_key",
+    3: "lost-ack generate_key",
+    4: "fail-clone",
+    6: "replaced-hsm {first}",
+    8: "gray-failure {second}",
+    10: "user-drift hsm={third} user=webshop_app",
+    12: "kill-mid-create",
+    14: "az-outage {zone}",
+    15: "partition a=custodian b={first}",
+    17: "user-drift hsm={first} user=crypto_user",
+    18: "flapping {third}",
+    20: "full-hsm {second}",
+    21: "rolling-restart down_s=20 gap_s=5",
+    23: "throttled {first}",
+    24: "stall-sync",
+    26: "destroyed-hsm {second}",
+}
+"""Night → what breaks on it; an HSM is named by its place, because by the end none is the one it was."""
+
+
+def weather(cluster: HsmCluster, night: int) -> str:
+    """Return the scenario of a night, for the HSMs that there are by then."""
+    first, second, third = cluster.hsms
+    return STORMS[night].format(first=first.id, second=second.id, third=third.id, zone=second.zone)
+
+
+def live_through(company: Company) -> None:
+    """Let a month pass."""
+    for night in range(30):
+        if night in STORMS:
+            with company.cluster.chaos.install(weather(company.cluster, night)):
+                company.night(company.hardened)
+        else:
+            company.night(company.hardened)
+        company.day()
+
+
+@pytest.mark.hsm_cluster(
+    checks=("durable", "no_orphan_keys", "no_resurrected_keys", "no_duplicate_labels", "misses_retried", "in_sync")
+)
+@pytest.mark.parametrize(
+    "sdk",
+    [
+        pytest.param(3, marks=pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2)),
+        pytest.param(5, marks=pytest.mark.hsm_cluster(sdk=5)),
+    ],
+)
+def test_a_month_of_bad_weather(sdk: int, company: Company) -> None:
+    """After thirty nights every service has had its key on every day, and nothing is left that should not be there."""
+    live_through(company)
+
+    assert company.reports[-1].is_routine, str(company.reports[-1])
+    ours = [key.label for key in company.cluster.hsms[0].keys.values()]
+    kept = [entry.label for entry in company.ledger.entries("active", "retired") for _ in entry.handles]
+    assert sorted(ours) == sorted(kept)
+    assert sum(len(report.of("rotated")) for report in company.reports) >= 15
+    assert {hsm.id for hsm in company.cluster.hsms}.isdisjoint({"hsm-1", "hsm-2"})
+
+
+def test_the_same_month_twice(inventory: Inventory, tmp_path: Path) -> None:
+    """The same seed gives the same month, event for event and night for night."""
+
+    def month(name: str) -> tuple[str, str]:
+        with HsmCluster(3, seed=7) as cluster:
+            company = Company(cluster, inventory, tmp_path / name)
+            live_through(company)
+            return cluster.history.digest(), "\n".join(map(str, company.reports))
+
+    assert month("one.json") == month("other.json")

@@ -1,0 +1,107 @@
+"""Which arguments may a cluster have, whoever asks for it?"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from .client.config import Sdk3Config, Sdk5Config, check_minimum, read_config
+from .errors import UsageError
+from .service.backup import Backup
+from .service.profile import Profile
+from .service.service import MAX_HSMS
+from .sim.clock import Pace
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """What SDK, minimum and file together say."""
+
+    minimum: int
+    overrides: dict[str, Any]
+
+    @classmethod
+    def of(cls, sdk: int | None, minimum: int | None, config: str | Path | None, hsms: int) -> "ClientSettings":
+        found = read_config(config, hsms) if config is not None else None
+        of_file = 3 if isinstance(found, Sdk3Config) else 5 if isinstance(found, Sdk5Config) else None
+        if sdk is not None and of_file is not None and sdk != of_file:
+            raise UsageError(f"{config} is a file of SDK {of_file}, and sdk={sdk} was asked for")
+        chosen = sdk if sdk is not None else of_file or 5
+        overrides: dict[str, Any] = {"sdk": chosen}
+        if isinstance(found, Sdk3Config):
+            minimum = found.create_object_minimum_nodes if minimum is None else minimum
+            overrides["reconnect_interval_s"] = found.reconnect_interval_s
+        elif isinstance(found, Sdk5Config):
+            overrides["availability_check"] = not found.disable_key_availability_check
+            overrides["retry_mode"] = found.default_retry_mode
+        if minimum is not None:
+            if chosen == 5:
+                raise UsageError(
+                    "create_object_minimum_nodes is a setting of SDK 3; SDK 5 has only its availability check of two "
+                    "HSMs (availability_check=False switches it off): use sdk=3, or leave it out"
+                )
+            check_minimum(minimum, hsms, "create_object_minimum_nodes")
+        if chosen == 3:
+            overrides["max_generic_bytes"] = 64
+        return cls(minimum or 1, overrides)
+
+
+def check_arguments(
+    hsms: int = 3,
+    *,
+    zones: Sequence[str] = ("a", "b", "c"),
+    sdk: Literal[3, 5] | None = None,
+    create_object_minimum_nodes: int | None = None,
+    config: str | Path | None = None,
+    seed: int | None = None,
+    keys: str = "random",
+    clock: str = "virtual",
+    clock_rate: float = 1.0,
+    network: str = "simulated",
+    backup: Backup | None = None,
+    **overrides: Any,
+) -> None:
+    """Refuse what `HsmCluster` would refuse, without building one.
+
+    Raises:
+        UsageError: as `HsmCluster`.
+    """
+    check_shape(hsms, zones, seed, keys, clock, network)
+    settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
+    Profile().overridden({**settings.overrides, **overrides})
+    pace_of(clock, clock_rate)
+
+
+def check_shape(hsms: object, zones: object, seed: object, keys: object, clock: object, network: object) -> None:
+    """Refuse what is wrong whatever the client software.
+
+    Raises:
+        UsageError: says what is allowed.
+    """
+    if isinstance(hsms, bool) or not isinstance(hsms, int) or not 1 <= hsms <= MAX_HSMS:
+        raise UsageError(f"hsms is a number from 1 to {MAX_HSMS} (AWS CloudHSM quota: HSMs per cluster); got {hsms!r}")
+    if (
+        isinstance(zones, str)
+        or not isinstance(zones, Sequence)
+        or not zones
+        or not all(isinstance(z, str) and z for z in zones)
+    ):
+        raise UsageError(f'zones is a sequence of zone names, such as ("a", "b"); got {zones!r}')
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(f"seed is a whole number; got {seed!r}")
+    for name, value, allowed in (
+        ("keys", keys, ("random", "seeded")),
+        ("clock", clock, ("virtual", "real")),
+        ("network", network, ("simulated",)),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
+
+
+def pace_of(clock: str, rate: float) -> Pace | None:
+    """Return what ties simulated time to the wall clock, or None for a virtual clock."""
+    if clock == "virtual":
+        return None
+    from .drivers.pace import RealPace
+
+    return RealPace(rate)

@@ -1,0 +1,152 @@
+"""What does a person read about a test's clusters?"""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .identities import replay_command
+from .options import Settings
+from .trial import Trial
+
+if TYPE_CHECKING:
+    from .cluster import HsmCluster
+
+TIMELINE = "HSM timeline"
+"""How the title of each timeline's section begins."""
+
+_TWINS = {
+    "durable": "at_risk_keys",
+    "no_lost_keys": "lost_keys",
+    "no_orphan_keys": "orphan_keys",
+    "no_resurrected_keys": "resurrected_keys",
+    "misses_retried": "routing_misses",
+    "no_duplicate_labels": "duplicate_labels",
+    "in_sync": "differences",
+    "no_undecryptable_data": "undecryptable_data",
+}
+"""Check → the list of its findings."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much of us a run used; one for each process, summed up at the controller."""
+
+    tests: int = 0
+    clusters: int = 0
+    hits: int = 0
+    sdks: list[int] = field(default_factory=list)
+    clocks: list[str] = field(default_factory=list)
+
+    def count(self, trial: Trial) -> None:
+        """Count one run of a test."""
+        self.tests += bool(trial.clusters)
+        for cluster in trial.clusters:
+            hits = sum(one.hits for one in cluster.chaos.injections)
+            clock = "real" if cluster.clock.real else "virtual"
+            self.add({"clusters": 1, "hits": hits, "sdks": [cluster.profile.sdk], "clocks": [clock]})
+
+    def add(self, other: dict[str, Any]) -> None:
+        """Add what another process counted: `export` of its tally."""
+        self.tests += other.get("tests", 0)
+        self.clusters += other["clusters"]
+        self.hits += other["hits"]
+        self.sdks = sorted({*self.sdks, *other["sdks"]})
+        self.clocks = sorted({*self.clocks, *other["clocks"]})
+
+    def export(self) -> dict[str, Any]:
+        """Return the numbers in JSON's types."""
+        return asdict(self)
+
+
+TALLY = pytest.StashKey[Tally]()
+
+
+def header(settings: Settings) -> str:
+    """Return the line above a run in which something of ours is configured."""
+    given = dict(settings.defaults)
+    clock, sdk = given.get("clock", "virtual"), given.get("sdk", 5)
+    chaos = "".join(f", chaos {spec!r}" for spec in settings.chaos)
+    return f"hsmcluster: seed {settings.seed} ({settings.seed_from}), {clock} clock, SDK {sdk}{chaos}"
+
+
+def summary(settings: Settings, tally: Tally) -> str:
+    """Return the line below a run that used a cluster."""
+    sdks = " and ".join(map(str, tally.sdks))
+    used = f"{_many(tally.tests, 'test')} used {_many(tally.clusters, 'cluster')}"
+    clocks = " and ".join(tally.clocks)
+    return f"{used} (SDK {sdks}, {clocks} clock); {_many(tally.hits, 'fault')} struck; seed {settings.seed}"
+
+
+def sections(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) of what a report says about the clusters of its test.
+
+    Args:
+        trial: of the test.
+        report: of the phase that has just ended.
+        error: what ended it, or None.
+    """
+    settings = trial.settings
+    if report.failed:
+        if report.when == "call" and not getattr(error, "of_hsmcluster", False) and trial.findings():
+            yield "HSM findings at the end of the test", "\n".join(trial.findings())
+        for cluster in trial.clusters:
+            if text := _faults(cluster):
+                yield _title("HSM faults", trial, cluster), text
+    if settings.timeline == "always" or (report.failed and settings.timeline == "on-failure"):
+        for cluster in trial.clusters:
+            yield _title(TIMELINE, trial, cluster), _timeline(trial, cluster, str(error or ""))
+    if report.failed:
+        for cluster in trial.clusters:
+            for added in reversed(trial.item.ihook.pytest_hsm_report(item=trial.item, cluster=cluster)):
+                yield from added
+        yield "HSM replay", f"seed {settings.seed} ({settings.seed_from})\n{replay_command(trial.item)}"
+
+
+def shown_timelines(reports: list[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) of the timelines of these reports."""
+    for report in reports:
+        for title, text in getattr(report, "sections", ()):
+            if title.startswith(TIMELINE):
+                yield f"{title}: {report.nodeid}", text
+
+
+def _title(what: str, trial: Trial, cluster: "HsmCluster") -> str:
+    return what if len(trial.clusters) == 1 else f"{what} of {cluster.id}"
+
+
+def _faults(cluster: "HsmCluster") -> str:
+    lines = [f"struck {_many(one.hits, 'time')}: {one}" for one in cluster.chaos.injections]
+    lines += [f"in force to the end: {one}" for one in cluster.chaos.hardships if not one.injections]
+    return "\n".join(lines)
+
+
+def _timeline(trial: Trial, cluster: "HsmCluster", error: str) -> str:
+    from .timeline.text import timeline_text
+
+    marks = [one for name in trial.checks if name in _TWINS for one in getattr(cluster.check, _TWINS[name])()]
+    return timeline_text(
+        cluster.history,
+        width=trial.settings.width,
+        ascii=trial.settings.ascii,
+        keys=sorted(set(re.findall(r"\bkey-\d+\b", error))),
+        marks=marks,
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def hide_own_frames() -> None:
+    """Let tracebacks end where the test called us, unless `--full-trace` asks for more.
+
+    pytest prints the arguments of the frames that it shows, and those of ours are PINs and key bytes.
+    """
+    for name, module in sys.modules.copy().items():
+        # `BrokenPromise` comes from the plugin; with every frame hidden pytest would print a remark about that.
+        if name.startswith("pytest_hsmcluster.") and name != "pytest_hsmcluster.plugin":
+            vars(module).setdefault("__tracebackhide__", True)
