@@ -95,7 +95,7 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Bring the fixture of a marker that stands without it; when everything is set up, install the faults."""
     names = getattr(item, "fixturenames", None)

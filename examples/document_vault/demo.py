@@ -1,7 +1,8 @@
 """What does chaos do to a vault, and what does the vault do about it?
 
 Four stories, each told of the naive and of the hardened vault: what was broken, what the vault did, what a check finds,
-and a timeline.  `python -m examples.document_vault.demo` tells all, `… demo 4` only the fourth; always with the same words.
+and a timeline.  `python -m examples.document_vault.demo` tells all, with a number after it only that one.  The words are
+the same each time.
 """
 
 import logging
@@ -114,7 +115,7 @@ def tell(story: Story, cluster: HsmCluster, is_hardened: bool) -> None:
         for name, document in documents.items():
             attempt(cluster, f"put({name!r}), {len(document):,} bytes", partial(vault.put, name, document))
     cluster.clock.advance(60)
-    say(cluster, "a minute later")
+    say(cluster, f"a minute later, with {len(store.names())} of {len(documents)} documents in the database")
     if isinstance(vault, HardenedVault):
         attempt(cluster, "maintain()", vault.maintain)
     for name in store.names():

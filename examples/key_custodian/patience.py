@@ -42,8 +42,8 @@ return value for that and for a key that is not there.  A refused password is no
 class Patience:
     """Bounded retries with pauses that double.
 
-    The defaults add up to two and a half minutes, which is longer than the service's own key
-    synchronisation was ever seen to take.
+    The first pause is longer than a client takes to reconnect: a look before that does not see the HSM whose answer
+    was lost.  All pauses together are longer than a round of the service's own key synchronisation.
 
     Attributes:
         sleep: lets seconds pass; a test hands in the cluster's own clock.
@@ -53,8 +53,8 @@ class Patience:
     """
 
     sleep: Callable[[float], None]
-    attempts: int = 10
-    first_s: float = 1.0
+    attempts: int = 8
+    first_s: float = 5.0
     longest_s: float = 30.0
 
     def retry(self, action: Callable[[], T]) -> T:

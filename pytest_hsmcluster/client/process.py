@@ -304,6 +304,8 @@ class Process:
         if isinstance(answer, Silence):
             yield from self._no_answer(answer, call, until_ns)
         self.check_alive()
+        if isinstance(answer, NotLoggedIn):
+            self.connections[hsm].logged_in = False  # restarted behind a partition, say: the next call logs in anew
         if (struck := reach(Point.CLIENT_RECEIVE, call)) is not None:
             yield from self.strike(struck, call, done=request.changes)
         if isinstance(answer, ClusterError):

@@ -15,10 +15,12 @@ from ..sim.scheduler import Scheduler, Task
 
 T = TypeVar("T")
 
-TURNS = 3
-"""Turns of the loop in which simulated time stands still after a call has begun or ended.
+TURNS_TO_BEGIN = 2
+TURNS_TO_ACT = 5
+"""Turns of the loop in which simulated time stands still after a call has begun, and after one has ended.
 
-A result passes through `wait_for`, `gather` or a task group in two or three; a cancellation needs one.
+An answer passes through `wait_for`, `gather` or a task group in three turns, what its receiver cancels
+or calls then needs one or two more.
 """
 
 
@@ -60,7 +62,7 @@ class AwaitingDriver:
         task.collect = self._collect
         future: asyncio.Future[object] = loop.create_future()
         self._futures[task] = future
-        self._arm(loop)
+        self._arm(loop, TURNS_TO_BEGIN)
         try:
             return await future  # type: ignore[return-value]
         finally:
@@ -99,12 +101,12 @@ class AwaitingDriver:
                 del self._futures[task]
                 self._scheduler.end(task)
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the loop step soon, even if it meant to wait for real time."""
+    def _arm(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        """Have the loop step after some turns, even if it meant to wait for real time."""
         if isinstance(self._pumps.get(loop), asyncio.TimerHandle):
             self._disarm(loop)
         if loop not in self._pumps:
-            self._pumps[loop] = loop.call_soon(self._pump, loop, TURNS)
+            self._pumps[loop] = loop.call_soon(self._pump, loop, turns)
 
     def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
         handle = self._pumps.pop(loop, None)
@@ -133,7 +135,7 @@ class AwaitingDriver:
         finally:
             scheduler.stepping = False
         if self._awaited_on(loop):
-            self._arm(loop)
+            self._arm(loop, TURNS_TO_ACT)
 
     def _fail_all(self, error: Exception) -> None:
         """Tell everybody who awaits that the world broke."""

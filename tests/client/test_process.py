@@ -14,6 +14,8 @@ from pytest_hsmcluster import (
     NotLoggedIn,
     RequestTimeout,
     UsageError,
+    sdk3_config,
+    write_config,
 )
 from pytest_hsmcluster.errors import SessionLimitReached
 
@@ -104,7 +106,6 @@ def test_bad_passwords_are_counted_on_each_hsm(make):
 
 def test_an_account_that_is_locked_on_one_hsm_works_on_the_others(make):
     """The lock is that HSM's alone; an admin's new password lifts it."""
-    cluster = make(1, sdk=3)
     locked = make(2, sdk=3)
     app = locked.client("app", login=False)
     with locked.chaos.crash("hsm-2"):
@@ -121,7 +122,6 @@ def test_an_account_that_is_locked_on_one_hsm_works_on_the_others(make):
             outcomes.append("locked")
 
     assert outcomes == [["hsm-2"], "locked"]
-    assert len(cluster.hsms) == 1
 
 
 def test_a_second_login_is_refused(make):
@@ -241,8 +241,6 @@ def test_a_lost_hsm_is_reached_again_after_the_interval(make):
 
 def test_the_interval_is_the_files(make, tmp_path):
     """`reconnect_interval` of `cloudhsm_client.cfg`."""
-    from pytest_hsmcluster import sdk3_config, write_config
-
     config = write_config(sdk3_config(hostname="10.0.0.10", reconnect_interval_s=60), tmp_path / "cloudhsm_client.cfg")
     cluster = make(config=config)
     app = cluster.client()

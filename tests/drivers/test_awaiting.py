@@ -222,8 +222,7 @@ def test_loop_that_was_closed_over_a_waiting_call_hinders_nobody():
         client = cluster.async_client("app")
         first = asyncio.new_event_loop()
         left = first.create_task(client.random(8))
-        first.run_until_complete(asyncio.sleep(0))
-        first._ready.clear()
+        take_a_turn(first)
         first.close()
         assert len(asyncio.run(client.random(16))) == 16
         assert [event.client for event in cluster.history.of(Kind.OK)][-1].startswith("app")
@@ -232,16 +231,21 @@ def test_loop_that_was_closed_over_a_waiting_call_hinders_nobody():
         gc.collect()
 
 
+def take_a_turn(loop):
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
 def test_two_loops_may_take_turns(driver, scheduler):
     """What was awaited on the first one ends there, although the second one stepped meanwhile."""
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
     try:
         task = first.create_task(driver.run(flow(20), LANE, "first"))
-        first.run_until_complete(asyncio.sleep(0))
+        take_a_turn(first)
         assert second.run_until_complete(driver.run(flow(50), LANE + 2, "second")) == "done"
         assert scheduler.now_ns == 50
         later = second.create_task(driver.run(flow(10), LANE + 2, "second"))
-        second.run_until_complete(asyncio.sleep(0))
+        take_a_turn(second)
         assert first.run_until_complete(task) == "done"
         assert second.run_until_complete(later) == "done"
         assert scheduler.now_ns == 60

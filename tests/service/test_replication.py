@@ -186,6 +186,7 @@ def test_sweep_that_remembers_deletes_spreads_no_deleted_key(build, holders):
     other = client.generate_key("AES", 256, label="other")
     with cluster.chaos.crash("hsm-2"):
         client.delete_key(key)
+    cluster.clock.advance(5)
     with cluster.chaos.crash("hsm-3"):
         third = client.generate_key("AES", 256, label="third")
 

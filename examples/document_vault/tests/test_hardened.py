@@ -4,10 +4,11 @@ from contextlib import suppress
 
 import pytest
 
-from pytest_hsmcluster import Chaos, HsmCheck, HsmClock, HsmCluster
+from pytest_hsmcluster import Chaos, HsmCheck, HsmClock, HsmCluster, KeyFunctionNotPermitted
 from pytest_hsmcluster.chaos import SCENARIOS
 
 from .. import HardenedVault, VaultUnavailable
+from ..hsm import Passing
 from .promises import CHECKS, SDK3, SDK5
 
 # -- the four classic reasons, from the first call on ---------------------------------------------
@@ -51,6 +52,46 @@ def test_no_duplicate_is_made(hardened: HardenedVault, hsm_cluster: HsmCluster, 
     hsm_clock.advance(60)
     hardened.maintain()
     assert [[key.label for key in hsm.keys.values()] for hsm in hsm_cluster.hsms] == [["vault-kek-2"]] * 3
+
+
+@SDK3
+@pytest.mark.hsm_chaos("fail-cleanup", checks=("no_orphan_keys", "durable"))
+def test_a_rotation_that_is_refused_leaves_nothing(
+    hardened: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster
+) -> None:
+    """As long as no durable key can be made, none is left behind, and the documents stay where they are."""
+    with pytest.raises(VaultUnavailable, match="failed 10 times"):
+        hardened.rotate()
+
+    assert [[key.label for key in hsm.keys.values()] for hsm in hsm_cluster.hsms] == [["vault-kek-1"]] * 3
+    assert {name: hardened.get(name) for name in documents} == documents
+
+
+# -- single errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "",
+    [
+        pytest.param(marks=pytest.mark.hsm_chaos(f"fail CKR_{ckr.name} @ hsm.execute op=encrypt nth=1"), id=ckr.name)
+        for ckr in Passing
+    ],
+)
+def test_what_will_pass_is_tried_again(hardened: HardenedVault) -> None:
+    """Each return value that means "not now" or "not here" is met once and survived."""
+    hardened.start()
+    hardened.put("contract", b"signed and sealed")
+    assert hardened.get("contract") == b"signed and sealed"
+
+
+@pytest.mark.hsm_chaos("fail CKR_KEY_FUNCTION_NOT_PERMITTED @ hsm.execute op=encrypt")
+def test_what_is_wrong_is_wrong_at_once(hardened: HardenedVault, hsm_clock: HsmClock) -> None:
+    """An error that will not pass is not waited for."""
+    hardened.start()
+    before = hsm_clock.now
+    with pytest.raises(KeyFunctionNotPermitted):
+        hardened.put("contract", b"signed and sealed")
+    assert hsm_clock.now - before < 0.1
 
 
 # -- every scenario that there is -------------------------------------------------------------------

@@ -10,8 +10,9 @@ from .. import HardenedVault, Store
 from ..hsm import Hsm
 from .promises import CHECKS, SDK3
 
-MESSAGES = 22
-"""What rotating four documents takes: a key is made and copied (4), data keys move (12), the old key is removed (6)."""
+MESSAGES = 25
+"""What rotating four documents takes: make and copy a key (4), find the old one (3), move the data keys (12), find and
+delete the old one (6).  Were it fewer, the last ones would kill nobody, and fail."""
 
 
 class Mortal:

@@ -101,7 +101,7 @@ def test_no_label_is_there_twice(sdk: int, one_key: Company, hsm_chaos: Chaos, h
 @pytest.mark.parametrize("sdk", [pytest.param(3, marks=default_sdk3), pytest.param(5, marks=default_sdk5)])
 def test_no_deleted_key_comes_back(sdk: int, one_key: Company, hsm_chaos: Chaos, hsm_check: HsmCheck) -> None:
     """A key is deleted while one HSM is off; the job never looks at it again."""
-    one_key.days(6, one_key.naive)
+    one_key.days(4, one_key.naive)
     with hsm_chaos.crash("hsm-3"):
         one_key.night(one_key.naive)
     one_key.day()

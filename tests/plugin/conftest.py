@@ -1,0 +1,49 @@
+"""How is a pytest run inside a test made?
+
+`run` is quick because it stays in this process and loads no plugin but ours and those that it is told.  What it imports
+is forgotten afterwards, and `cryptography` cannot be imported twice, so whatever a cluster needs is imported here.
+"""
+
+from collections.abc import Callable
+
+import faker
+import pytest
+from cryptography import x509  # noqa: F401
+
+import pytest_hsmcluster.catalogue
+import pytest_hsmcluster.cluster
+import pytest_hsmcluster.drivers.pace
+import pytest_hsmcluster.faker_provider
+import pytest_hsmcluster.mistakes
+import pytest_hsmcluster.sdkfiles
+import pytest_hsmcluster.timeline.text
+
+faker.Faker()  # loads its providers
+
+Run = Callable[..., pytest.RunResult]
+
+INI = "[pytest]\nfilterwarnings = error\n"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HSM_SEED", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Run pytest on one test file and return the result.
+
+    Args: the file's text, pytest's arguments; `ini=` are more lines of pytest.ini, `conftest=` is a conftest.py.
+    """
+
+    def run(source: str, *arguments: str, ini: str = "", conftest: str = "") -> pytest.RunResult:
+        pytester.makeini(INI + ini)
+        if conftest:
+            pytester.makeconftest(conftest)
+        pytester.makepyfile(test_it=source)
+        return pytester.runpytest_inprocess("-p", "hsmcluster", *arguments)
+
+    return run
