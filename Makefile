@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest bench clean
+.PHONY: help demo test lint cover oldest same bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ cover: $(VENV)/installed ## branch coverage of the package
 
 oldest: $(VENV)-oldest/installed ## the plugin's own tests on the oldest pytest that is supported
 	$(VENV)-oldest/bin/python -m pytest tests/plugin -q -n 2
+
+same: $(VENV)/installed ## run the suite in two random orders and on two workers: all journals must be the same
+	rm -rf $(VENV)/journals
+	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/order-1 --randomly-seed=1
+	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/order-2 --randomly-seed=2
+	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/workers -n 2
+	$(BIN)/python -m tests.determinism.journals $(VENV)/journals
 
 bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q --benchmark-json=.benchmarks/run.json
