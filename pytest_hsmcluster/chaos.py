@@ -69,6 +69,8 @@ class Chaos:
                 raise UsageError("a spec says point and condition itself: leave at= and when= out")
             fault = parse_fault(fault)
         elif not isinstance(fault, Fault):
+            if not isinstance(fault, Effect):
+                raise UsageError(f"inject() takes an effect with its point, a Fault or a spec; got {fault!r}")
             if at is None:
                 raise UsageError(f"inject({fault!r}) needs a point: at=Point.HSM_COMMIT, say")
             fault = Fault(fault, Point.of(str(at)), when or When())
@@ -115,8 +117,8 @@ class Chaos:
 
     def restart(self, hsm: str) -> None:
         """Switch an HSM on again: token keys are there, session keys, sessions and logins are not."""
-        self._end_all("crashed-hsm", hsm)
-        self._service.restart(hsm)
+        if self._service.hsm(hsm).state is HsmState.LOST or not self._end_all("crashed-hsm", hsm):
+            self._service.restart(hsm)
 
     def destroy(self, hsm: str) -> Hardship:
         """Lose an HSM for good; the end of the block brings nothing back."""
@@ -250,8 +252,8 @@ class Chaos:
 
     def restore_zone(self, zone: str) -> None:
         """Switch on all HSMs of one zone."""
-        self._end_all("az-outage", zone)
-        self._revive(*(hsm.id for hsm in self._service.members if hsm.zone == zone))
+        if not self._end_all("az-outage", zone):
+            self._revive(*(hsm.id for hsm in self._service.members if hsm.zone == zone))
 
     def rolling_restart(self, down_s: float = 30, gap_s: float = 30) -> Hardship:
         """Switch HSMs off and on, one after the other, while time passes.
@@ -336,10 +338,12 @@ class Chaos:
 
         return self.began(name, arguments, end)
 
-    def _end_all(self, name: str, about: str | None = None) -> None:
-        for hardship in reversed(self.hardships.copy()):
-            if hardship.name == name and about in (None, *hardship.arguments.values()):
-                hardship.end()
+    def _end_all(self, name: str, about: str | None = None) -> int:
+        """End the hardships of a name, or those about one HSM or zone, the newest first; return how many."""
+        meant = [one for one in self.hardships if one.name == name and about in (None, *one.arguments.values())]
+        for hardship in reversed(meant):
+            hardship.end()
+        return len(meant)
 
     def _there(self, hsm: str) -> Hsm:
         """Return an HSM that can still suffer something.

@@ -163,7 +163,7 @@ def _asked(config: pytest.Config, name: str, variable: str | None = None) -> tup
 def _ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, pytest.UsageError) as error:
         raise pytest.UsageError(f"ini {name}: {error}") from error
 
 

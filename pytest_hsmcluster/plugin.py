@@ -137,6 +137,7 @@ def pytest_runtest_makereport(
         if trial.clusters and (report.when == "call" or report.failed):
             error = call.excinfo.value if call.excinfo else None
             report.sections += reporting.sections(trial, report, error)
+            report.user_properties += reporting.properties(trial, report)
         if report.when == "teardown":
             item.config.stash[TALLY].count(trial)
             del item.stash[TRIAL]

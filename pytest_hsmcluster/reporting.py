@@ -106,6 +106,17 @@ def sections(trial: Trial, report: pytest.TestReport, error: BaseException | Non
         yield "HSM replay", f"seed {settings.seed} ({settings.seed_from})\n{replay_command(trial.item)}"
 
 
+def properties(trial: Trial, report: pytest.TestReport) -> list[tuple[str, object]]:
+    """Return what machines read, for JUnit and report logs, and let the test's later reports have it too."""
+    said: dict[str, object] = {"hsm_seed": trial.settings.seed}
+    if report.failed:
+        said["hsm_replay"] = replay_command(trial.item)
+    kept = trial.item.user_properties
+    # A rerun says it anew.
+    kept[:] = [pair for pair in kept if pair[0] not in said] + list(said.items())
+    return list(said.items())
+
+
 def shown_timelines(reports: list[Any]) -> Iterator[tuple[str, str]]:
     """Yield (title, text) of the timelines of these reports."""
     for report in reports:

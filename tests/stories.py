@@ -10,7 +10,9 @@ import asyncio
 import random
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pytest_hsmcluster.client.config import ConfigWarning
@@ -21,6 +23,7 @@ from pytest_hsmcluster.errors import ClusterError, UsageError
 from pytest_hsmcluster.faults.injector import Injection
 from pytest_hsmcluster.faults.points import Point
 from pytest_hsmcluster.hardships import Hardship
+from pytest_hsmcluster.keys.mechanisms import CounterKdfParams
 
 Step = tuple[str, int, int, int]
 
@@ -118,13 +121,12 @@ class Telling:
 class Actor:
     """One application: its client, and a second one after the first has died."""
 
-    name: str
     client: Any
-    open: Callable[[str], Any]
+    open_again: Callable[[], Any]
 
     async def call(self, name: str, *args: Any, **options: Any) -> Any:
         if not self.client.alive:
-            self.client = self.open(self.name)
+            self.client = self.open_again()
         result = getattr(self.client, name)(*args, **options)
         return await result if isinstance(result, Coroutine) else result
 
@@ -198,6 +200,11 @@ async def _wrap(stage: Stage, actor: Actor, b: int, c: int) -> Any:
         key = await actor.call("unwrap_key", blob, with_key=kek, kind="AES", label="unwrapped")
         stage.keys.append(key)
         return key.number
+    if c % 8 == 6:
+        params = CounterKdfParams(label=b"l", context=b"c")
+        key = await actor.call("derive_key", stage.key(b), params, bits=128, label="derived")
+        stage.keys.append(key)
+        return key.number
     kek = stage.key(c)
     stage.blobs.append((await actor.call("wrap_key", stage.key(b), with_key=kek), kek))
     return None
@@ -218,6 +225,7 @@ async def _share(stage: Stage, actor: Actor, b: int, c: int) -> Any:
 
 async def _attribute(stage: Stage, actor: Actor, b: int, c: int) -> Any:
     if c % 3 == 0:
+        await actor.call("public_key", stage.key(b)) if c % 2 else None
         return sorted(await actor.call("get_attributes", stage.key(b)))
     if c % 3 == 1:
         return await actor.call("set_attribute", stage.key(b), CKA.LABEL, f"label-{c % 3}")
@@ -354,7 +362,7 @@ def play(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telli
             return
         raise AssertionError("a blocking client never makes anybody wait")
 
-    return _told(story, "client", drive, run_ahead, keys)
+    return _told(story, ("client",), drive, run_ahead, keys)
 
 
 def play_awaiting(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
@@ -364,11 +372,11 @@ def play_awaiting(story: Story, *, run_ahead: bool = True, keys: str = "random")
         for index, step in enumerate(story.steps):
             await stage.act(index, step)
 
-    return _told(story, "async_client", lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
+    return _told(story, ("async_client",), lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
 
 
 def play_at_once(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
-    """Tell a story with awaited clients, the steps dealt out to two strands for each client and one for the test."""
+    """Tell a story at once: two strands for each client, of which every third is a blocking one."""
 
     async def tell(stage: Stage) -> None:
         strands: list[list[tuple[int, Step]]] = [[] for _ in range(2 * len(stage.actors))]
@@ -385,7 +393,8 @@ def play_at_once(story: Story, *, run_ahead: bool = True, keys: str = "random") 
             else:
                 await stage.act(index, step)
 
-    return _told(story, "async_client", lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
+    doors = ("async_client", "async_client", "client")
+    return _told(story, doors, lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
 
 
 async def _cancelled(stage: Stage, index: int, step: Step) -> None:
@@ -397,21 +406,22 @@ async def _cancelled(stage: Stage, index: int, step: Step) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _told(story: Story, door: str, drive: Callable[[Stage], None], run_ahead: bool, keys: str) -> Telling:
+def _told(story: Story, doors: tuple[str, ...], drive: Callable[[Stage], None], run_ahead: bool, keys: str) -> Telling:
     with warnings.catch_warnings(), HsmCluster(seed=story.seed, keys=keys, **SHAPES[story.shape]) as cluster:
         warnings.simplefilter("ignore", ConfigWarning)
         cluster._scheduler.run_ahead = run_ahead
         cluster.create_user("bob", "password")
         first = cluster.client("first").generate_key("AES", 256, label="label-0")
-        open = getattr(cluster, door)
 
-        def reopened(name: str) -> Any:
-            try:
-                return open(name)
-            except ClusterError:
-                return open(name, login=False)
+        def open_one(number: int, *, login: bool = True) -> Any:
+            return getattr(cluster, doors[number % len(doors)])(f"app-{number + 1}", login=login)
 
-        names = [f"app-{number + 1}" for number in range(story.clients)]
-        stage = Stage(cluster, [Actor(name, open(name), reopened) for name in names], [first])
+        def open_again(number: int) -> Any:
+            with suppress(ClusterError):
+                return open_one(number)
+            return open_one(number, login=False)
+
+        actors = [Actor(open_one(number), partial(open_again, number)) for number in range(story.clients)]
+        stage = Stage(cluster, actors, [first])
         drive(stage)
     return Telling(stage.outcomes, list(cluster.history.records), cluster.history.digest())

@@ -136,8 +136,8 @@ def test_minimum_of_one_hsm_of_one_is_no_reason_to_warn():
 def test_settings_come_from_the_real_files(tmp_path):
     """A file of SDK 3 makes a cluster of SDK 3, one of SDK 5 one of SDK 5."""
     old, new = tmp_path / "cloudhsm_client.cfg", tmp_path / "cloudhsm-pkcs11.cfg"
-    write_config(old, sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2, reconnect_interval_s=7))
-    write_config(new, sdk5_config(hostnames=["10.0.0.10"], disable_key_availability_check=True))
+    write_config(sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2, reconnect_interval_s=7), old)
+    write_config(sdk5_config(hostnames=["10.0.0.10"], disable_key_availability_check=True), new)
 
     with HsmCluster(3, config=old) as cluster:
         assert (cluster.profile.sdk, cluster.minimum) == (3, 2)
@@ -151,7 +151,7 @@ def test_settings_come_from_the_real_files(tmp_path):
 def test_argument_wins_over_the_file(tmp_path):
     """What is said closest counts."""
     path = tmp_path / "cloudhsm_client.cfg"
-    write_config(path, sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2))
+    write_config(sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2), path)
 
     with HsmCluster(4, config=path, create_object_minimum_nodes=3, reconnect_interval_s=1) as cluster:
         assert cluster.minimum == 3

@@ -9,20 +9,26 @@ import pytest
 
 import pytest_hsmcluster
 
-CONTRACT = """
-    HsmCluster Client AsyncClient KeyHandle KeyPair Chaos Hardship HsmCheck Finding History Event Kind Cause Profile
-    Backup Hsm HsmState HsmClock Injection Fault When Point AuditEntry UserType
-    Pass Delay Hold Drop Corrupt Fail Crash Destroy
-    CKA CKD CKF CKK CKM CKO CKR
-    ClusterError KeyNotOnHsm TooFewCopies KeyUnavailable HsmBusy HsmUnavailable RequestTimeout LoginFailed AccountLocked
-    NotLoggedIn KeyAccessDenied KeyCapacityReached TemplateInvalid MechanismInvalid DataInvalid SignatureInvalid
-    ApplicationDied UsageError ConfigError Stuck
-    Sdk3Config Sdk5Config ConfigWarning read_config write_config sdk3_config sdk5_config
-""".split()
+CONTRACT = {
+    "cluster": "HsmCluster Profile Backup Hsm HsmState HsmClock AuditEntry UserType",
+    "clients": "Client AsyncClient KeyHandle KeyPair",
+    "chaos": "Chaos Hardship Injection Fault When Point Pass Delay Hold Drop Corrupt Fail Crash Destroy",
+    "reading": "HsmCheck Finding History Event Kind Cause",
+    "numbers": "CKA CKD CKF CKK CKM CKO CKR",
+    "errors": (
+        "ClusterError KeyNotOnHsm TooFewCopies KeyUnavailable HsmBusy HsmUnavailable RequestTimeout LoginFailed "
+        "AccountLocked NotLoggedIn KeyAccessDenied KeyCapacityReached TemplateInvalid MechanismInvalid DataInvalid "
+        "SignatureInvalid ApplicationDied UsageError ConfigError Stuck"
+    ),
+    "files": "Sdk3Config Sdk5Config ConfigWarning read_config write_config sdk3_config sdk5_config",
+}
 
 
 def python(code):
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    """Run code in a new interpreter that can import the package, and return the words that it prints."""
+    root = pathlib.Path(pytest_hsmcluster.__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
+    return run.stdout.split()
 
 
 def test_all_is_sorted_and_has_no_doubles():
@@ -30,7 +36,7 @@ def test_all_is_sorted_and_has_no_doubles():
     assert pytest_hsmcluster.__all__ == sorted(set(pytest_hsmcluster.__all__))
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", " ".join(CONTRACT.values()).split())
 def test_name_of_the_contract_is_public(name):
     """Documented names import from the package."""
     assert name in pytest_hsmcluster.__all__
@@ -52,8 +58,7 @@ def test_unknown_name_is_an_attribute_error():
 def test_importing_the_package_imports_nothing_else():
     """No cryptography, no pytest, none of our own modules: an installed plugin costs a run nothing."""
     loaded = python(
-        "import sys; before = set(sys.modules); import pytest_hsmcluster;"
-        "print(*sorted(set(sys.modules) - before))"
+        "import sys; before = set(sys.modules); import pytest_hsmcluster;print(*sorted(set(sys.modules) - before))"
     )
 
     ours = [name for name in loaded if name.startswith("pytest_hsmcluster")]
@@ -63,9 +68,7 @@ def test_importing_the_package_imports_nothing_else():
 
 def test_errors_import_no_cryptography():
     """Catching an error needs no keys."""
-    loaded = python(
-        "import sys; from pytest_hsmcluster import ClusterError, CKR, Fault, Profile; print(*sys.modules)"
-    )
+    loaded = python("import sys; from pytest_hsmcluster import ClusterError, CKR, Fault, Profile; print(*sys.modules)")
 
     assert not [name for name in loaded if name.partition(".")[0] == "cryptography"]
 

@@ -1,8 +1,8 @@
 """What does chaos do to a vault, and what does the vault do about it?
 
 Four stories, each told of the naive and of the hardened vault: what was broken, what the vault did, what a check finds,
-and a timeline.  `python -m examples.document_vault.demo` tells all, with a number after it only that one.  The words are
-the same each time.
+and a timeline.  `python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
+the same words.
 """
 
 import logging
@@ -172,7 +172,8 @@ def overheard(cluster: HsmCluster) -> Iterator[None]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(cluster, f"    {record.getMessage()}")
+            who = "vault" if record.name == hardened.log.name else "SDK"
+            say(cluster, f"    {who} log: {record.getMessage()}")
 
     listener, loggers = Listener(), [hardened.log, logging.getLogger("pytest_hsmcluster.client")]
     before = hardened.log.level

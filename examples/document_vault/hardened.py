@@ -34,7 +34,7 @@ PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0)
 class HardenedVault:
     """Stores documents, and has them as long as one HSM survives that held the key.
 
-    One process at a time works on a database.
+    One process at a time works on a database, and one database with the keys of a crypto user.
 
     Args:
         hsm: the HSM client, logged in.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pytest_hsmcluster import Client, HsmCluster, HsmState, KeyHandle
@@ -123,15 +124,15 @@ class Company:
         """Sign, or read the documents that may still be readable and write another; each call is retried by itself."""
         retry, keys = Patience(self.cluster.clock.advance).retry, self._keys(client, entry)
         if keys[0].kind != "AES":
-            signature = retry(lambda: client.sign(keys[0], TAKINGS))
-            retry(lambda: client.verify(keys[-1], TAKINGS, signature))
+            signature = retry(partial(client.sign, keys[0], TAKINGS))
+            retry(partial(client.verify, keys[-1], TAKINGS, signature))
             return
         today = int(self.cluster.clock.now // DAY_S)
-        self._documents.append(Document(today, entry, retry(lambda: client.encrypt(keys[0], TAKINGS))))
+        self._documents.append(Document(today, entry, retry(partial(client.encrypt, keys[0], TAKINGS))))
         self._documents = [one for one in self._documents if today - one.day < self.inventory.grace_days]
         for document in self._documents:
             key = self._keys(client, document.entry)[0]
-            assert retry(lambda key=key, box=document.box: client.decrypt(key, box)) == TAKINGS  # type: ignore[misc]
+            assert retry(partial(client.decrypt, key, document.box)) == TAKINGS
 
     def _keys(self, client: Client, entry: Entry) -> list[KeyHandle]:
         found = {key.number: key for key in client.find_keys(label=entry.label)}

@@ -111,15 +111,14 @@ def _first_night(company: Company, job: Callable[[], Report], chapter: Chapter) 
 
 
 MONTH = {
-    3: "lost-ack generate_key",
+    2: "lost-ack generate_key",
     4: "replaced-hsm {first}",
     6: "gray-failure {first}",
-    8: "user-drift hsm={last} user=webshop_app",
-    9: "kill-mid-create after_copies=2",
+    7: "user-drift hsm={last} user=webshop_app",
+    8: "kill-mid-create after_copies=2",
     12: "az-outage {zone}",
     14: "flapping {last}",
-    16: "crashed-hsm {last}",
-    18: "kill-mid-create",
+    16: "kill-mid-create",
 }
 
 

@@ -59,14 +59,7 @@ class Custodian:
         """Do one night's work and say what was done, and what was not managed and is left to the next night."""
         report = Report(int(self._now() // DAY_S))
         with report.attempt("log in"), closing(self._patience.retry(self._connect)) as client:
-            night = _Night(client, report, self._inventory, self._ledger, self._patience, self._hsms)
-            if self._ledger.is_empty and (ours := night.stock()):
-                report.add("failed", "start", f"the ledger is empty but {len(ours)} keys are there: bring it back")
-                return report
-            for plan in self._inventory.keys:
-                night.keep(plan)
-            night.condemn_retired()
-            night.reap()
+            _Night(client, report, self._inventory, self._ledger, self._patience, self._hsms).work()
         return report
 
 
@@ -80,6 +73,23 @@ class _Night:
     ledger: Ledger
     patience: Patience
     hsms: int
+
+    def work(self) -> None:
+        """Do all that is to be done; a step that fails is noted and does not keep the others from being tried."""
+        ours = None
+        with self.report.attempt("take stock"):
+            ours = self.stock()
+        if ours is None:
+            return
+        if ours and self.ledger.is_empty:
+            self.report.add("failed", "start", f"the ledger is empty but {len(ours)} keys are there: bring it back")
+            return
+        for plan in self.inventory.keys:
+            self.keep(plan)
+        for entry in self.ledger.entries("retired"):
+            if self.report.day - entry.since >= self.inventory.grace_days:
+                self.ledger.condemn(entry.handles, self.report.day)
+        self.reap()
 
     def stock(self) -> list[KeyHandle]:
         """Return all keys that carry our prefix."""
@@ -145,12 +155,6 @@ class _Night:
             self.patience.retry(lambda: call(key, with_user=user))
 
     # -- keys that should not --------------------------------------------------------------------
-
-    def condemn_retired(self) -> None:
-        """Let go of retired keys that have had their days of grace."""
-        for entry in self.ledger.entries("retired"):
-            if self.report.day - entry.since >= self.inventory.grace_days:
-                self.ledger.condemn(entry.handles, self.report.day)
 
     def reap(self) -> None:
         """Delete what is condemned, wherever it comes from, and what nobody has known for long enough."""

@@ -24,6 +24,7 @@ from .routing import Router
 __tracebackhide__ = True
 
 log = logging.getLogger("pytest_hsmcluster.client")
+log.addHandler(logging.NullHandler())  # outside pytest nobody has asked for these lines
 
 
 @dataclass(slots=True)

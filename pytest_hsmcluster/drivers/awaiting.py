@@ -66,6 +66,8 @@ class AwaitingDriver:
         try:
             return await future  # type: ignore[return-value]
         finally:
+            if future.cancelled():
+                self._end_cancelled()
             self._futures.pop(task, None)
             self._scheduler.end(task)
             if not self._awaited_on(loop):
@@ -89,6 +91,16 @@ class AwaitingDriver:
             future.set_exception(task.error)
         else:
             future.set_result(task.value)
+
+    def _end_cancelled(self) -> None:
+        """End all calls that were cancelled in one go, in the order in which they began.
+
+        `asyncio.run` and task groups keep their tasks in a set and cancel them in the order of their addresses.
+        """
+        for task, future in list(self._futures.items()):
+            if future.cancelled():
+                del self._futures[task]
+                self._scheduler.end(task)
 
     def _awaited_on(self, loop: asyncio.AbstractEventLoop) -> bool:
         return any(future.get_loop() is loop for future in self._futures.values())

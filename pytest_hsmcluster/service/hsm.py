@@ -120,6 +120,7 @@ class Hsm:
         self.journal = world.journal
         self.store = KeyStore(id, world.profile.key_capacity, world.journal, world.scheduler, world.touch)
         self.inflight: dict[Call, None] = {}
+        self._working = 0
         self.resumed = Signal(f"{id} resumed")
         self._reach = world.faults.reach
         self._trouble = world.trouble
@@ -186,8 +187,9 @@ class Hsm:
             yield from self._trouble.strike(struck, call)
         while self.paused:
             yield self.resumed
+        self._working += 1
         try:
-            if self.throttled or len(self.inflight) > self.profile.queue_limit:
+            if self.throttled or self._working > self.profile.queue_limit:
                 raise self._busy()
             if (struck := reach(Point.HSM_AUTHORIZE, call)) is not None:
                 yield from self._trouble.strike(struck, call)
@@ -207,6 +209,8 @@ class Hsm:
             code = refused.hsm_code or int(refused.ckr)
             self._log(call, code, RESPONSES.get(code, f"HSM Error: {type(refused).__name__}"))
             raise
+        finally:
+            self._working -= 1
         self._log(call, 0, RESPONSES[0])
         if (struck := reach(Point.HSM_REPLY, call)) is not None:
             yield from self._trouble.strike(struck, call, done=request.changes)
@@ -339,7 +343,8 @@ class Hsm:
             raise
         if known.type is not UserType.CU:
             raise LoginFailed(
-                f"HSM Error: Invalid User Type.: {user!r} is a {known.type} on {self.id}; only a crypto user (CU) has keys",
+                f"HSM Error: Invalid User Type.: {user!r} is a {known.type} on {self.id}; "
+                "only a crypto user (CU) has keys",
                 hsm=self.id,
                 hsm_code=0xDB,
             )

@@ -33,6 +33,9 @@ DOORS = {
 }
 """Modules that wait, roll dice or talk to the world → the only files that may import them."""
 
+WALKERS = ("list", "tuple", "iter", "enumerate", "zip", "map", "filter", "reversed", "dict.fromkeys")
+"""Calls that go through their arguments in order."""
+
 URANDOM = ("keys/source.py",)
 """Files that may ask the system for randomness."""
 
@@ -84,9 +87,7 @@ def set_iterations(name: str, tree: ast.Module) -> Iterator[str]:
             through = [node.value]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if called in ("list", "tuple", "iter", "enumerate", "zip", "map", "filter", "reversed", "dict.fromkeys"):
-                through = node.args
-            elif called.endswith((".join", ".extend")):
+            if called in WALKERS or called.endswith((".join", ".extend")):
                 through = node.args
         for each in through:
             if is_set(each):

@@ -7,11 +7,7 @@ import pytest
 
 from pytest_hsmcluster import AsyncClient, Client, CounterKdfParams, Kind, RequestTimeout, TooFewCopies, UsageError
 
-OPERATIONS = [
-    name
-    for name, one in vars(Client).items()
-    if inspect.isfunction(one) and not name.startswith("_")
-]
+OPERATIONS = [name for name, one in vars(Client).items() if inspect.isfunction(one) and not name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -4,11 +4,21 @@ import logging
 
 import pytest
 
-from pytest_hsmcluster import CKR, CounterKdfParams, HsmUnavailable, KeyNotOnHsm, Kind, RequestTimeout, TooFewCopies, UsageError
-
-ORPHAN_LOG = (
-    "liquidSecurity ERR: print_node_ts_status: [create_object_min_nodes]Key: {} failed to tombstone on node:{}"
+from pytest_hsmcluster import (
+    CKR,
+    CounterKdfParams,
+    HsmUnavailable,
+    KeyNotOnHsm,
+    Kind,
+    RequestTimeout,
+    TooFewCopies,
+    UsageError,
 )
+
+# Some ask for a copy on every HSM, which is allowed and warned of; test_config_minimum.py has the warning.
+pytestmark = pytest.mark.filterwarnings("ignore:min_srv is:pytest_hsmcluster.ConfigWarning")
+
+ORPHAN_LOG = "liquidSecurity ERR: print_node_ts_status: [create_object_min_nodes]Key: {} failed to tombstone on node:{}"
 
 
 def test_a_create_clones_to_every_hsm_whatever_the_minimum(make, holders):
@@ -63,7 +73,6 @@ def test_too_few_copies_are_cleaned_up_and_the_create_certainly_failed(make, hol
     ("minimum", "min_srv", "needed"),
     [(2, None, 2), (None, 2, 2), (2, 1, 2), (1, 2, 2), (2, 3, 3), (None, None, 1)],
 )
-@pytest.mark.filterwarnings("ignore::pytest_hsmcluster.ConfigWarning")
 def test_the_larger_of_setting_and_option_counts(make, minimum, min_srv, needed):
     """`create_object_minimum_nodes` and `-min_srv`: the larger one wins."""
     cluster = make(sdk=3, create_object_minimum_nodes=minimum)
@@ -190,7 +199,7 @@ def test_an_insert_without_an_answer_is_cleaned_up_too(make, holders):
     """An HSM that may hold the key is cleaned: its copy is found and removed, so nothing is left and all is known."""
     cluster = make(2, sdk=3)
     app = cluster.client()
-    with cluster.chaos.inject("drop @ wire.response command=insert_masked nth=1"), pytest.warns(UserWarning):
+    with cluster.chaos.inject("drop @ wire.response command=insert_masked nth=1"):
         with pytest.raises(TooFewCopies) as caught:
             app.generate_key("AES", 256, label="kek", min_srv=2)
 
@@ -202,7 +211,7 @@ def test_an_insert_that_may_come_late_leaves_the_outcome_open(make, holders):
     """Not there yet is no answer to trust: the held insert is done after the cleanup, so `fail` would be a lie."""
     cluster = make(2, sdk=3)
     app = cluster.client()
-    with cluster.chaos.inject("hold @ wire.request command=insert_masked") as held, pytest.warns(UserWarning):
+    with cluster.chaos.inject("hold @ wire.request command=insert_masked") as held:
         with pytest.raises(TooFewCopies) as caught:
             app.generate_key("AES", 256, label="kek", min_srv=2)
         assert holders(cluster, "kek") == []
@@ -307,7 +316,7 @@ def test_the_first_step_decides_how_much_is_known(make, holders, spec, error, ou
     cluster = make(sdk=3)
     app = cluster.client()
     with cluster.chaos.inject(spec):
-        with pytest.raises(Exception) as caught:  # noqa: PT011
+        with pytest.raises(Exception) as caught:
             app.generate_key("AES", 256, label="kek")
 
     assert (type(caught.value).__name__, caught.value.outcome) == (error, outcome)
@@ -378,7 +387,6 @@ def test_an_application_that_ends_leaves_the_rest_uncloned(make, holders):
     assert holders(cluster, "kek") == ["hsm-1"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest_hsmcluster.ConfigWarning")
 def test_a_time_out_that_is_too_short_creates_nothing_in_the_end(make, holders):
     """If n copies are not reached in time, the key is not created; a copy under way makes the outcome open."""
     cluster = make(sdk=3)
@@ -394,7 +402,6 @@ def test_a_time_out_that_is_too_short_creates_nothing_in_the_end(make, holders):
     assert holders(cluster, "kek") == ["hsm-3"], "the insert was under way when the time was over"
 
 
-@pytest.mark.filterwarnings("ignore::pytest_hsmcluster.ConfigWarning")
 def test_a_time_out_between_two_copies_creates_nothing_and_says_so(make, holders):
     """No copy is under way when the time is over: all are removed, the outcome is `fail`."""
     cluster = make(sdk=3)
@@ -435,7 +442,7 @@ def test_more_copies_than_are_left_are_the_clusters_refusal(make):
     cluster = make(sdk=3)
     app = cluster.client()
     cluster.chaos.destroy("hsm-3")
-    with pytest.warns(UserWarning), pytest.raises(TooFewCopies):
+    with pytest.raises(TooFewCopies):
         app.generate_key("AES", 256, min_srv=3)
     with pytest.raises(UsageError, match="min_srv is 4; allowed: an integer, 1…3"):
         app.generate_key("AES", 256, min_srv=4)

@@ -317,7 +317,7 @@ def test_a_delete_does_not_reach_an_hsm_that_is_down_and_the_key_comes_back(app,
     ],
 )
 def test_the_cluster_refuses_and_nothing_is_changed(app, cluster, call, error, words):
-    """Every refusal says what was wrong and what is allowed; it certainly did not happen, and all keys are as before."""
+    """A refusal says what was wrong and what is allowed; nothing happened, and all keys are as before."""
     key = app.generate_key("AES", 256, label="kek")
     with pytest.raises(error) as caught:
         call(app, key)
@@ -359,7 +359,9 @@ def test_a_mistake_in_a_test_is_no_open_operation(make):
 
 def test_sdk_3_takes_its_minimum_from_its_file(tmp_path, make):
     """`cloudhsm_client.cfg` says SDK 3 and how many copies; an argument overrides the number."""
-    path = write_config(sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2), tmp_path / "cloudhsm_client.cfg")
+    path = write_config(
+        sdk3_config(hostname="10.0.0.10", create_object_minimum_nodes=2), tmp_path / "cloudhsm_client.cfg"
+    )
     assert (make(config=path).profile.sdk, make(config=path).minimum) == (3, 2)
     assert make(config=path, create_object_minimum_nodes=1).minimum == 1
 

@@ -143,6 +143,31 @@ def test_cancelled_call_has_an_outcome_that_nobody_knows():
         asyncio.run(main(cluster))
 
 
+@pytest.mark.parametrize("how", ["run", "group"])
+def test_calls_that_are_cancelled_together_end_in_the_order_of_their_begin(how):
+    """asyncio itself cancels in the order of addresses, which is another one in each run."""
+
+    async def main(clients):
+        if how == "run":
+            for client in clients:
+                asyncio.ensure_future(client.random(8))
+            await asyncio.sleep(0)
+        else:
+            with pytest.raises(ExceptionGroup):
+                async with asyncio.TaskGroup() as group:
+                    for client in clients:
+                        group.create_task(client.random(8))
+                    await clients[0].generate_key("AES", 7)
+
+    with HsmCluster(1) as cluster:
+        clients = [cluster.async_client(f"app-{number}") for number in range(40)]
+        with cluster.chaos.inject("hold @ wire.response command=random", may_miss=True):
+            asyncio.run(main(clients))
+        cancelled = [event.op for event in cluster.history.of(Kind.INFO)]
+        assert cancelled == sorted(cancelled)
+        assert len(cancelled) == (0 if how == "run" else 40)
+
+
 def test_call_that_is_cancelled_before_it_begins_writes_nothing():
     """Nobody asked for anything yet."""
 

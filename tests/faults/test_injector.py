@@ -49,7 +49,7 @@ def test_every_passage_is_written_down(stage):
     """With or without a fault there: what was reached, by whom, about what."""
     stage.passes()
     (event,) = stage.journal.records
-    assert event[0] is Kind.REACH
+    assert event[0] == Kind.REACH
     assert event[3:] == ("hsm.commit", "generate_key", "insert_masked", "hsm-1", "app", "alice", "key-1")
 
 
@@ -125,7 +125,7 @@ def test_pass_counts_and_lets_others_win(stage):
     seen, crash = stage.install("pass @ hsm.commit", "crash @ hsm.commit nth=2")
     assert [stage.passes() for _ in range(3)] == [None, str(crash), None]
     assert (seen.hits, crash.hits) == (3, 1)
-    assert [record[3] for record in stage.journal.records if record[0] is Kind.INJECT] == [str(crash)]
+    assert [record[3] for record in stage.journal.records if record[0] == Kind.INJECT] == [str(crash)]
 
 
 def test_what_was_performed_is_written_with_its_ordinal(stage):
@@ -133,7 +133,7 @@ def test_what_was_performed_is_written_with_its_ordinal(stage):
     stage.install("fail 0xBB @ hsm.commit")
     stage.passes(op=4)
     stage.passes(op=5)
-    told = [record[2:] for record in stage.journal.records if record[0] is Kind.INJECT]
+    told = [record[2:] for record in stage.journal.records if record[0] == Kind.INJECT]
     assert told == [
         (4, "fail 0xBB @ hsm.commit", "hsm.commit", "hsm-1", "app", 1),
         (5, "fail 0xBB @ hsm.commit", "hsm.commit", "hsm-1", "app", 2),

@@ -128,9 +128,10 @@ def test_session_key_and_deleted_key_cannot_be_copied(twins):
 def test_partial_failure_is_told_and_leaves_the_destination_inconsistent(twins, holders):
     """`Key replicate failed on <x> of <n> connections`; repeating it repairs."""
     primary, clone, key = twins
-    with clone.chaos.fill("hsm-2"), pytest.raises(
-        ClusterError, match="Key replicate failed on 1 of 2 connections"
-    ) as caught:
+    with (
+        clone.chaos.fill("hsm-2"),
+        pytest.raises(ClusterError, match="Key replicate failed on 1 of 2 connections") as caught,
+    ):
         primary.sync_key(key, clone)
     assert caught.value.outcome == "info"
     assert holders(clone, "k") == ["hsm-1"]

@@ -242,6 +242,20 @@ def test_restore_can_fail_and_can_be_late(build):
     assert late.state == HsmState.UP
 
 
+def test_hsm_can_be_lost_while_its_restore_is_late(build):
+    """It never comes up, and losing it twice is losing it once."""
+    cluster = build(1)
+    cluster.chaos.inject("delay 60s @ hsm.restore")
+    new = cluster.add_hsm("b")
+    cluster.clock.advance(ACTIVE_S + 1)
+    cluster.chaos.destroy(new.id)
+    cluster.service.destroy(new.id)
+    cluster.clock.advance(120)
+
+    assert [event.hsm for event in cluster.history.of(Kind.LOST)] == ["hsm-2"]
+    assert new.state == HsmState.LOST
+
+
 def test_joining_hsm_serves_nobody_and_counts_nowhere(build, holders):
     """Until it is active nobody is routed there and no copy is made there."""
     cluster = build(1, create_object_minimum_nodes=1)

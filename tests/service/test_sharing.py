@@ -145,3 +145,16 @@ def test_key_that_is_not_destroyable_stays(people):
         owner.delete_key(key)
 
     assert key.number in cluster.hsm("hsm-1").keys
+
+
+def test_session_key_that_becomes_a_token_key_is_swept(people):
+    """CKA_TOKEN goes from false to true only; from then on the service copies it."""
+    cluster, owner, _ = people
+    key = owner.generate_key("AES", 256, label="k", token=False)
+
+    owner.set_attribute(key, CKA.TOKEN, True)
+    owner.logout()
+    cluster.sweep_now()
+
+    assert [stored.token for hsm in cluster.hsms for stored in [hsm.keys[key.number]]] == [True, True]
+    assert cluster.coverage(key) == "full"

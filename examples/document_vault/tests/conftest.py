@@ -37,7 +37,7 @@ def hardened(hsm_client: Client, store: Store, hsm_clock: HsmClock) -> HardenedV
 @pytest.fixture
 def documents(hardened: HardenedVault, hsm_faker: Faker) -> dict[str, bytes]:
     """Documents that are in the hardened vault already when the storm begins: faults come with the test, not before."""
-    documents = {f"contract-{number}": hsm_faker.binary(2048) for number in range(4)}
+    documents = {f"contract-{number}": hsm_faker.hsm_payload(2048) for number in range(4)}
     hardened.start()
     for name, document in documents.items():
         hardened.put(name, document)

@@ -41,9 +41,14 @@ def test_megabytes_of_real_files_come_back_byte_for_byte(
 
 
 def test_rotation_of_a_small_vault(
-    hardened: HardenedVault, store: Store, hsm_client: Client, hsm_clock: HsmClock, hsm_check: HsmCheck, hsm_faker: Faker
+    hardened: HardenedVault,
+    store: Store,
+    hsm_client: Client,
+    hsm_clock: HsmClock,
+    hsm_check: HsmCheck,
+    hsm_faker: Faker,
 ) -> None:
-    """A few documents of kilobytes move to a new key, and a minute later the old one is gone: one story, short to sweep."""
+    """A few documents of kilobytes move to a new key, and a minute later the old one is gone: short enough to sweep."""
     documents = {f"contract-{number}": hsm_faker.binary(1024 * number) for number in range(1, 5)}
     hardened.start()
     for name, document in documents.items():

@@ -26,15 +26,21 @@ def labels(cluster: HsmCluster) -> list[str]:
     return sorted(key.label for key in cluster.hsms[0].keys.values())
 
 
+CREATES = ("generate_key", "generate_key_pair")
+STEPS = [
+    *(f"client.{point} op={op}" for op in CREATES for point in ("route", "send", "receive", "clone", "report")),
+    *(f"client.{point} op={op}" for op in ("find_keys", "sign", "share_key") for point in ("send", "receive")),
+]
+
+
 @tidy
 @every_sdk
-@pytest.mark.parametrize("op", ["generate_key", "generate_key_pair"])
-@pytest.mark.parametrize("point", ["client.route", "client.send", "client.receive", "client.clone", "client.report"])
+@pytest.mark.parametrize("step", STEPS)
 def test_what_a_dying_job_leaves_is_finished_by_the_next(
-    sdk: int, op: str, point: str, company: Company, hsm_chaos: Chaos
+    sdk: int, step: str, company: Company, hsm_chaos: Chaos
 ) -> None:
     """The intent is on disk before the create, so the next process knows what may be half done."""
-    with hsm_chaos.inject(f"crash @ {point} op={op} nth=1"), pytest.raises(ApplicationDied):
+    with hsm_chaos.inject(f"crash @ {step} nth=1"), pytest.raises(ApplicationDied):
         company.hardened()
     company.days(1, company.hardened)
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...cryptoki import CKA, CKO
+from ...cryptoki import CKA, CKO, CKR
+from ...errors import TemplateInvalid
 from ..keystore import StoredKey
 from .base import Command
 
@@ -16,7 +17,7 @@ __tracebackhide__ = True
 
 
 class PublicKey(Command):
-    """Hand out the public half of a pair, as SubjectPublicKeyInfo DER."""
+    """Hand out the public half of a pair, as SubjectPublicKeyInfo DER; a secret key has none."""
 
     name = "public_key"
     changes = False
@@ -25,7 +26,14 @@ class PublicKey(Command):
         self.handle = handle
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
-        material = hsm.key_for(call, self.handle).material
+        key = hsm.key_for(call, self.handle)
+        material = key.material
+        if material.part is CKO.SECRET_KEY:
+            raise TemplateInvalid(
+                f"key {key.label!r} ({key.handle}) is a secret {material.kind} key and has no public half",
+                hsm=hsm.id,
+                ckr=CKR.ATTRIBUTE_TYPE_INVALID,
+            )
         return (material.public() if material.part is CKO.PRIVATE_KEY else material).encoded
 
 
