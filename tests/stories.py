@@ -229,7 +229,9 @@ async def _attribute(stage: Stage, actor: Actor, b: int, c: int) -> Any:
         return sorted(await actor.call("get_attributes", stage.key(b)))
     if c % 3 == 1:
         return await actor.call("set_attribute", stage.key(b), CKA.LABEL, f"label-{c % 3}")
-    return await actor.call("set_attribute", stage.key(b), CKA.ENCRYPT, c % 2 == 0)
+    if c % 3 == 2 and c % 2:
+        return await actor.call("set_attribute", stage.key(b), CKA.TOKEN, True)
+    return await actor.call("set_attribute", stage.key(b), CKA.ENCRYPT, c % 4 == 0)
 
 
 async def _login(stage: Stage, actor: Actor, b: int, c: int) -> Any:

@@ -164,7 +164,7 @@ def test_own_failure_comes_first_and_findings_are_a_section(run):
     result.assert_outcomes(failed=2)
     text = result.stdout.str()
     assert text.count("HSM findings at the end of the test") == 2
-    assert "E       KeyError: \"the body's own\"" in text
+    assert 'E       KeyError: "the body\'s own"' in text
     assert "AssertionError: the body's own" in text
     assert "lost key 'payroll'" in text
     assert "lost key 'ledger'" in text

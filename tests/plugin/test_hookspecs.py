@@ -91,7 +91,11 @@ def test_second_plugin_uses_every_hook(with_plugin):
 
 def test_scenario_of_another_package_works_on_the_command_line(with_plugin):
     """`--hsm-chaos` takes it, and its argument without a key."""
-    result = with_plugin("import pathlib\ndef test_it(hsm_cluster): print(pathlib.Path('called').read_text())", "-s", "--hsm-chaos=two-hsms-off hsm-2")
+    result = with_plugin(
+        "import pathlib\ndef test_it(hsm_cluster): print(pathlib.Path('called').read_text())",
+        "-s",
+        "--hsm-chaos=two-hsms-off hsm-2",
+    )
     result.assert_outcomes(passed=1)
     assert "hsm-2 0.0 1" in result.stdout.str()
 
@@ -126,8 +130,14 @@ def test_wrong_arguments_of_a_foreign_scenario_are_collection_errors(with_plugin
 @pytest.mark.parametrize(
     "hook, said",
     [
-        ("pytest_hsm_scenarios(): return {'stall-sync': print}", "'stall-sync' is the name of one of pytest-hsmcluster"),
-        ("pytest_hsm_scenarios(): return {'two-hsms-off': print}", "'two-hsms-off' is the name of one of another plugin"),
+        (
+            "pytest_hsm_scenarios(): return {'stall-sync': print}",
+            "'stall-sync' is the name of one of pytest-hsmcluster",
+        ),
+        (
+            "pytest_hsm_scenarios(): return {'two-hsms-off': print}",
+            "'two-hsms-off' is the name of one of another plugin",
+        ),
         ("pytest_hsm_checks(): return {'durable': print}", "'durable' is the name of one of pytest-hsmcluster"),
         ("pytest_hsm_checks(): return {'mine': 3}", "what 'mine' names cannot be called: 3"),
     ],

@@ -23,7 +23,7 @@ def collected(run, *decorated: str, **more):
         ("hsm_cluster(hsms=0)", "hsms is a number from 1 to 28 (AWS CloudHSM quota: HSMs per cluster); got 0"),
         ("hsm_cluster(hsms=29)", "hsms is a number from 1 to 28 (AWS CloudHSM quota: HSMs per cluster); got 29"),
         ("hsm_cluster(hsms='3')", "hsms is a number from 1 to 28 (AWS CloudHSM quota: HSMs per cluster); got '3'"),
-        ("hsm_cluster(zones='ab')", "zones is a sequence of zone names, such as (\"a\", \"b\"); got 'ab'"),
+        ("hsm_cluster(zones='ab')", 'zones is a sequence of zone names, such as ("a", "b"); got \'ab\''),
         ("hsm_cluster(zones=())", "zones is a sequence of zone names"),
         ("hsm_cluster(sdk=4)", "sdk is one of 3, 5; got 4"),
         ("hsm_cluster(seed='x')", "seed is a whole number; got 'x'"),

@@ -50,7 +50,14 @@ def test_replay_command_repeats_the_failure(run, pytester, monkeypatch):
             print("STATE", hsm_cluster.seed, hsm_cluster.history.digest())
             raise KeyError
     """
-    arguments = ("--hsm-seed=3", "--hsm-chaos=drop @ client.clone hsm=hsm-2 chance=0.5", "-o", "hsm_sdk=3", "-W", "error")
+    arguments = (
+        "--hsm-seed=3",
+        "--hsm-chaos=drop @ client.clone hsm=hsm-2 chance=0.5",
+        "-o",
+        "hsm_sdk=3",
+        "-W",
+        "error",
+    )
     first = run(source, *arguments)
     command = shlex.split(section(first, "HSM replay")[1])
     assert command == [
@@ -74,7 +81,7 @@ def test_replay_command_repeats_the_failure(run, pytester, monkeypatch):
 def test_node_id_is_quoted_for_a_shell(run):
     """A parameter with quotes and blanks survives the shell."""
     command = section(run(FAILING), "HSM replay")[1]
-    assert shlex.split(command)[1] == "test_it.py::test_lost[it's a \"label\"]"
+    assert shlex.split(command)[1] == 'test_it.py::test_lost[it\'s a "label"]'
 
 
 def test_replay_keeps_the_seed_of_pytest_randomly(run):
@@ -84,7 +91,9 @@ def test_replay_keeps_the_seed_of_pytest_randomly(run):
 
 
 @pytest.mark.parametrize(
-    "mode, failed, passed", [("on-failure", 1, 0), ("always", 1, 1), ("never", 0, 0)], ids=["failure", "always", "never"]
+    "mode, failed, passed",
+    [("on-failure", 1, 0), ("always", 1, 1), ("never", 0, 0)],
+    ids=["failure", "always", "never"],
 )
 def test_timeline_option(run, mode, failed, passed):
     """Timelines are for failures, for all, or for none; findings and replay are always there."""
@@ -149,7 +158,7 @@ def test_traceback_ends_at_the_call_of_the_test(run):
     """)
     text = result.stdout.str()
     assert "E       pytest_hsmcluster.errors.TemplateInvalid: " in text
-    assert "test_it.py:3: " in text
+    assert "\ntest_it.py:2: TemplateInvalid\n" in text
     assert "operations.py" not in text
 
 
