@@ -1,6 +1,7 @@
 """Is one story one digest: a thousand times, in other processes, with other keys and other names?"""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_other_processes_give_the_same_digests():
         return subprocess.run(
             [sys.executable, "-m", "tests.determinism.chaos_story"],
             cwd=ROOT,
-            env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
             check=True,
             capture_output=True,
             text=True,

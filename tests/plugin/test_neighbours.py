@@ -266,7 +266,7 @@ def test_hash_seed_changes_nothing(run, pytester, serial):
     for seed in ("1", "2"):
         os.environ["PYTHONHASHSEED"] = seed
         try:
-            pytester.runpytest_subprocess("-p", "hsmcluster")
+            pytester.runpytest_subprocess("-p", "hsmcluster", "-p", "xdist")
         finally:
             del os.environ["PYTHONHASHSEED"]
         assert digests(pytester) == serial
