@@ -22,6 +22,8 @@ class ClientSettings:
 
     @classmethod
     def of(cls, sdk: int | None, minimum: int | None, config: str | Path | None, hsms: int) -> "ClientSettings":
+        if config is not None and not isinstance(config, str | Path):
+            raise UsageError(f"config is the path of a configuration file; got {config!r}")
         found = read_config(config, hsms) if config is not None else None
         of_file = 3 if isinstance(found, Sdk3Config) else 5 if isinstance(found, Sdk5Config) else None
         if sdk is not None and of_file is not None and sdk != of_file:

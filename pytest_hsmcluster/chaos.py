@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import UsageError
-from .faults.effects import Crash, Delay, Destroy, Effect, Fail
-from .faults.injector import Injection
+from .faults.effects import Delay, Destroy, Fail
 from .faults.points import Point, nearest
-from .faults.spec import Fault, parse_fault, parse_spec
+from .faults.spec import Fault, parse_fault
 from .faults.when import COMMANDS, OPERATIONS, When
 from .hardships import Hardship as Hardship
 from .hardships import ScenarioKind as ScenarioKind
+from .installer import Installer
 from .network.simulated import BOTH, Network
 from .service.administration import Administration
 from .service.backup import Backup
@@ -26,86 +26,13 @@ from .sim.flow import Flow
 from .sim.scheduler import SERVICE_LANE
 
 
-class Chaos:
-    """Breaks one cluster on purpose.
-
-    Attributes:
-        hardships: those that have not ended, in the order in which they began.
-        scenarios: by name, what `install` knows; other packages' too under pytest.
-    """
+class Chaos(Installer):
+    """Breaks one cluster on purpose: named hardships, and single faults through `inject`."""
 
     def __init__(self, service: Service, network: Network, minimum: int) -> None:
-        self.hardships: list[Hardship] = []
-        self.scenarios: Mapping[str, ScenarioKind] = SCENARIOS
-        self._service = service
+        super().__init__(service, SCENARIOS)
         self._network = network
-        self._faults = service.world.faults
         self._minimum = minimum
-
-    # -- faults -------------------------------------------------------------------------
-
-    def inject(
-        self,
-        fault: Effect | Fault | str,
-        at: Point | str | None = None,
-        when: When | None = None,
-        *,
-        may_miss: bool = False,
-    ) -> Injection:
-        """Install a fault and return it; it is in force until its block or the test ends.
-
-        Args:
-            fault: an effect with `at`, or a whole fault, as a value or as a spec
-                (`"crash @ hsm.commit command=insert_masked nth=1"`).
-            at: the point, with an effect.
-            when: at which passages, with an effect; None is all.
-            may_miss: allow it never to fire; otherwise that fails the test.
-
-        Raises:
-            UsageError: the fault could never act.
-        """
-        if isinstance(fault, str):
-            if at is not None or when is not None:
-                raise UsageError("a spec says point and condition itself: leave at= and when= out")
-            fault = parse_fault(fault)
-        elif not isinstance(fault, Fault):
-            if not isinstance(fault, Effect):
-                raise UsageError(f"inject() takes an effect with its point, a Fault or a spec; got {fault!r}")
-            if at is None:
-                raise UsageError(f"inject({fault!r}) needs a point: at=Point.HSM_COMMIT, say")
-            fault = Fault(fault, Point.of(str(at)), when or When())
-        elif at is not None or when is not None:
-            raise UsageError("a Fault says point and condition itself: leave at= and when= out")
-        self._refuse_unknown_hsms(fault)
-        return self._faults.inject(fault, may_miss=may_miss)
-
-    def install(self, spec: str) -> Injection | Hardship:
-        """Install what a spec says: a fault or a scenario.
-
-        Raises:
-            UsageError: the spec is wrong, or could never act in this cluster.
-        """
-        parsed = parse_spec(spec, self.scenarios)
-        if isinstance(parsed, Fault):
-            return self.inject(parsed)
-        return self.scenarios[parsed.name].install(self, parsed)
-
-    @property
-    def injections(self) -> list[Injection]:
-        """Every fault that was ever installed, in install order, also those taken out again."""
-        return self._faults.all.copy()
-
-    @property
-    def unfired(self) -> list[Injection]:
-        """Faults that had to fire and never did."""
-        return [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]
-
-    def undo_all(self) -> None:
-        """End every hardship and take out every fault, the newest first."""
-        for hardship in reversed(self.hardships.copy()):
-            hardship.end()
-        for injection in reversed(self._faults.installed.copy()):
-            injection.remove()
 
     # -- hardships -------------------------------------------------------------------------
 
@@ -304,22 +231,6 @@ class Chaos:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def began(
-        self,
-        name: str,
-        arguments: Mapping[str, Any],
-        undo: Callable[[], object] | None = None,
-        *faults: Fault,
-        hits: Callable[[], int] | None = None,
-    ) -> Hardship:
-        """Return a hardship that has begun; its first fault is its cause and must fire, the others may miss."""
-        for fault in faults:
-            self._refuse_unknown_hsms(fault)
-        injections = tuple(self._faults.inject(fault, may_miss=index > 0) for index, fault in enumerate(faults))
-        hardship = Hardship(self, name, arguments, undo, injections, hits)
-        self.hardships.append(hardship)
-        return hardship
-
     def _scheduled(
         self,
         name: str,
@@ -337,13 +248,6 @@ class Chaos:
                 undo()
 
         return self.began(name, arguments, end)
-
-    def _end_all(self, name: str, about: str | None = None) -> int:
-        """End the hardships of a name, or those about one HSM or zone, the newest first; return how many."""
-        meant = [one for one in self.hardships if one.name == name and about in (None, *one.arguments.values())]
-        for hardship in reversed(meant):
-            hardship.end()
-        return len(meant)
 
     def _there(self, hsm: str) -> Hsm:
         """Return an HSM that can still suffer something.
@@ -409,20 +313,6 @@ class Chaos:
             yield down_ns
             self._revive(hsm)
             yield up_ns
-
-    def _refuse_unknown_hsms(self, fault: Fault) -> None:
-        """Refuse a fault that names an HSM which is not there: it could never act."""
-        target = fault.effect.target if isinstance(fault.effect, Crash | Destroy) else None
-        named = [target] if target not in (None, "here", "source") else []
-        if fault.when.hsm is not None and not any(sign in fault.when.hsm for sign in "*?["):
-            named.append(fault.when.hsm)
-        there = [hsm.id for hsm in self._service.members]
-        for name in named:
-            if name not in there:
-                raise UsageError(
-                    f"{fault}: there is no {name!r}{nearest(str(name), there)}; there are {', '.join(there)}. "
-                    "An HSM that joins later can be meant by a pattern: hsm=hsm-*"
-                )
 
 
 SCENARIOS: Mapping[str, ScenarioKind] = {

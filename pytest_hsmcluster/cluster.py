@@ -32,7 +32,7 @@ from .service.administration import Administration
 from .service.backup import Backup
 from .service.cloning import copy_key
 from .service.hsm import Hsm, World
-from .service.profile import Profile
+from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
 from .sim.clock import HsmClock
@@ -96,7 +96,7 @@ class HsmCluster:
         self.seed = seed or 0
         settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
         self.minimum = settings.minimum
-        self.profile = Profile().overridden({**settings.overrides, **overrides})
+        self.profile = STANDARD.overridden({**settings.overrides, **overrides})
         self._closed = False
         self._ciphertexts = 0
         self._clients: list[Process] = []

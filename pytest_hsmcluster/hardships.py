@@ -14,7 +14,7 @@ from .faults.spec import Scenario
 from .sim.clock import NS
 
 if TYPE_CHECKING:
-    from .chaos import Chaos
+    from .installer import Installer
     from .service.hsm import Hsm
 
 
@@ -33,7 +33,7 @@ class Hardship:
 
     def __init__(
         self,
-        chaos: "Chaos",
+        chaos: "Installer",
         name: str,
         arguments: Mapping[str, Any],
         undo: Callable[[], object] | None = None,
@@ -99,7 +99,7 @@ class ScenarioKind:
     apply: Callable[..., Any]
     positional: str | None = None
 
-    def install(self, chaos: "Chaos", spec: Scenario) -> Hardship:
+    def install(self, chaos: "Installer", spec: Scenario) -> Hardship:
         """Begin the scenario that a spec names.
 
         Raises:

@@ -153,13 +153,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.cache.set(CACHED_SEED, config.stash[SETTINGS].seed)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
     settings, tally = config.stash[SETTINGS], config.stash[TALLY]
+    shown = []
     if settings.timeline == "always" and not set("pPA") & set(config.option.reportchars):
-        for kind in ("passed", "xfailed"):
-            for title, text in reporting.shown_timelines(terminalreporter.getreports(kind)):
-                terminalreporter.section(title, "-")
-                terminalreporter.write_line(text)
+        shown += [(kind, reporting.TIMELINE) for kind in ("passed", "xfailed")]
+    if config.option.showcapture != "all":  # then pytest shows no sections, and a replay must not get lost
+        shown += [(kind, reporting.REPLAY) for kind in ("failed", "error")]
+    for kind, beginning in shown:
+        for title, text in reporting.sections_of(terminalreporter.getreports(kind), beginning):
+            terminalreporter.section(title, "-")
+            terminalreporter.write_line(text)
     if tally.clusters and config.get_verbosity() >= 0:
         terminalreporter.section("hsmcluster")
         terminalreporter.write_line(reporting.summary(settings, tally))

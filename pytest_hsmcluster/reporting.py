@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TIMELINE = "HSM timeline"
 """How the title of each timeline's section begins."""
 
+REPLAY = "HSM replay"
+"""The title of the section with the command."""
+
 _TWINS = {
     "durable": "at_risk_keys",
     "no_lost_keys": "lost_keys",
@@ -103,7 +106,7 @@ def sections(trial: Trial, report: pytest.TestReport, error: BaseException | Non
         for cluster in trial.clusters:
             for added in reversed(trial.item.ihook.pytest_hsm_report(item=trial.item, cluster=cluster)):
                 yield from added
-        yield "HSM replay", f"seed {settings.seed} ({settings.seed_from})\n{replay_command(trial.item)}"
+        yield REPLAY, f"seed {settings.seed} ({settings.seed_from})\n{replay_command(trial.item)}"
 
 
 def properties(trial: Trial, report: pytest.TestReport) -> list[tuple[str, object]]:
@@ -117,11 +120,11 @@ def properties(trial: Trial, report: pytest.TestReport) -> list[tuple[str, objec
     return list(said.items())
 
 
-def shown_timelines(reports: list[Any]) -> Iterator[tuple[str, str]]:
-    """Yield (title, text) of the timelines of these reports."""
+def sections_of(reports: list[Any], beginning: str) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) of those sections of reports whose title begins so."""
     for report in reports:
         for title, text in getattr(report, "sections", ()):
-            if title.startswith(TIMELINE):
+            if title.startswith(beginning):
                 yield f"{title}: {report.nodeid}", text
 
 

@@ -103,6 +103,7 @@ def test_smallest_and_largest_cluster_work(hsms):
         ({"create_object_minimum_nodes": 2, "sdk": 5}, "create_object_minimum_nodes is a setting of SDK 3"),
         ({"create_object_minimum_nodes": 2}, "create_object_minimum_nodes is a setting of SDK 3"),
         ({"config": "/nowhere/cloudhsm_client.cfg"}, "/nowhere/cloudhsm_client.cfg"),
+        ({"config": 5}, "config is the path of a configuration file; got 5"),
         ({"hsm": 3}, "'hsm' is no argument of hsm_cluster and no field of its profile"),
     ],
 )

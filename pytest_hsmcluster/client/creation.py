@@ -90,7 +90,7 @@ class Creator:
             KeyUnavailable: SDK 5, not on enough HSMs.
             ClusterError: the HSM that should make it refused or fell silent.
         """
-        until_ns = FOREVER_NS if timeout_ns is None else self._scheduler.now_ns + timeout_ns
+        until_ns = self._scheduler.now_ns + (self._profile.longest_wait_ns if timeout_ns is None else timeout_ns)
         keys: tuple[StoredKey, ...] = yield from self.process.call(call, source, request, until_ns)
         call.source, call.key, call.label, call.handle = source, keys[-1].name, keys[-1].label, keys[-1].handle
         if not token:

@@ -72,7 +72,7 @@ _HSM = ("hsm", "zone", "cause")
 FIELDS: Mapping[Kind, tuple[str, ...]] = {
     # op: number of the operation, from 1.  client: process name ("app", after an `info` "app#2").
     # name: the operation ("generate_key").  key: "key-N" it is about, None for creates and finds.
-    # label: of the key, given or known.  cls/key_kind: "secret"/"AES", …, of the key or wanted key.  args: detail pairs.
+    # label: of the key, given or known.  cls/key_kind: "secret"/"AES", … of it, or wanted.  args: detail pairs.
     Kind.INVOKE: ("op", "client", "user", "name", "key", "label", "cls", "key_kind", "token", "args"),
     # keys: tuple of "key-N" that the answer names (made, found or used).
     # made: ("ciphertext", n) for an encrypt, ("wrapped", n, wrapped key, …) for a wrap, else ().

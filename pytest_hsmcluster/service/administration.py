@@ -35,6 +35,7 @@ class Administration:
         """
         if type not in (UserType.CU, UserType.CO):
             raise UsageError(f"a user is made as 'CU' (crypto user) or 'CO' (crypto officer, admin); got {type!r}")
+        account(name, password, UserType(type), 0)  # refused before anything is written
         written = []
         for hsm in self._reached(hsms):
             if name.lower() in hsm.accounts.users:

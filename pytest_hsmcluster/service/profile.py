@@ -175,3 +175,6 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "crash_peer": ("reset", "silence"),
 }
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Profile)}
+
+STANDARD = Profile()
+"""The profile without overrides; made and checked once, because every cluster begins with it."""

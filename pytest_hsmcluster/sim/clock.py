@@ -15,7 +15,8 @@ def to_ns(seconds: float, what: str) -> int:
     Raises:
         UsageError: not a finite number, or negative; names `what`.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not math.isfinite(seconds * NS) or seconds < 0:
         raise UsageError(f"{what} is a number of seconds, 0 or more; got {seconds!r}")
     return round(seconds * NS)
 

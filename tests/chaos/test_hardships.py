@@ -419,6 +419,9 @@ def test_a_zone_goes_and_comes(make):
     cluster.chaos.lose_zone("b")
     cluster.chaos.restore_zone("b")
     assert states(cluster) == ["up"] * 5
+    cluster.chaos.crash("hsm-2")
+    cluster.chaos.restore_zone("b")
+    assert states(cluster) == ["up"] * 5, "whatever switched it off"
     with pytest.raises(UsageError, match="no HSM is in zone 'c'; there are a, b"):
         cluster.chaos.lose_zone("c")
 
@@ -437,6 +440,8 @@ def test_hsms_restart_one_after_the_other(cluster):
     with cluster.chaos.rolling_restart(down_s=10, gap_s=5):
         cluster.clock.advance(2)
         assert states(cluster) == ["down", "down", "up"]
+        cluster.clock.advance(14)
+        assert states(cluster) == ["up", "down", "down"]
     assert states(cluster) == ["up", "down", "up"], "what was off because of it is on again, the rest not"
 
 

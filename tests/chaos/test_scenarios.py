@@ -1,9 +1,12 @@
 """Each hardship has a name that markers and the command line know; its text parses back."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pytest_hsmcluster import Fault, UsageError
-from pytest_hsmcluster.chaos import SCENARIOS, Hardship, ScenarioKind
+from pytest_hsmcluster.chaos import SCENARIOS, Chaos, Hardship, ScenarioKind
 from pytest_hsmcluster.faults.words import SpecError
 
 # A call of the verb → the text of its scenario.
@@ -158,3 +161,13 @@ def test_other_packages_can_add_scenarios(make):
     hardship = cluster.chaos.install("both-off 2")
     assert (str(hardship), hardship.hits) == ("both-off pause=2", 1)
     assert [str(hsm.state) for hsm in cluster.hsms] == ["paused", "paused", "up"]
+
+
+def test_the_table_in_the_docs_names_every_verb_and_scenario():
+    """docs/faults.md, "Hardships and scenarios": nothing is missing, nothing is invented."""
+    page = Path(__file__).parents[2].joinpath("docs", "faults.md").read_text(encoding="utf-8")
+    rows = [row.split("|") for row in page.split("## Hardships and scenarios")[1].splitlines() if row.startswith("| ")]
+    verbs = [verb for row in rows for verb in re.findall(r"`(\w+)\(", row[1])]
+    scenarios = [name for row in rows for name in re.findall(r"`([a-z-]+)[ `]", row[2])]
+    assert sorted(verbs) == sorted(name for name in vars(Chaos) if not name.startswith("_"))
+    assert sorted(scenarios) == sorted(SCENARIOS)

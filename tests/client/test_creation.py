@@ -446,3 +446,15 @@ def test_more_copies_than_are_left_are_the_clusters_refusal(make):
         app.generate_key("AES", 256, min_srv=3)
     with pytest.raises(UsageError, match="min_srv is 4; allowed: an integer, 1…3"):
         app.generate_key("AES", 256, min_srv=4)
+
+
+def test_an_application_can_end_in_its_background_lane(make, holders):
+    """Its create was told; the copies that were still to come are not made, and the next call meets a dead process."""
+    cluster = make(sdk=3, sweep=False)
+    app = cluster.client()
+    with cluster.chaos.inject("crash @ client.clone hsm=hsm-3"):
+        app.generate_key("AES", 256, label="kek", min_srv=1, timeout_s=1)
+        cluster.clock.run_until_idle()
+
+    assert holders(cluster, "kek") == ["hsm-1", "hsm-2"]
+    assert not app.alive

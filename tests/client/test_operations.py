@@ -354,6 +354,33 @@ def test_a_mistake_in_a_test_is_no_open_operation(make):
     assert (cluster.history.last.kind, cluster.history.last.error) == (Kind.FAIL, "UsageError")
 
 
+@pytest.mark.parametrize(
+    ("name", "sdk3", "sdk5", "hsm_code"),
+    [
+        ("KeyNotOnHsm", CKR.OBJECT_HANDLE_INVALID, CKR.KEY_HANDLE_INVALID, 0xA8),
+        ("HsmBusy", CKR.OPERATION_ACTIVE, CKR.FUNCTION_FAILED, 0xBB),
+        ("HsmUnavailable", CKR.GENERAL_ERROR, CKR.DEVICE_ERROR, 0x30000085),
+        ("RequestTimeout", CKR.GENERAL_ERROR, CKR.DEVICE_ERROR, None),
+        ("SessionLimitReached", CKR.ARGUMENTS_BAD, CKR.SESSION_COUNT, 0x8C),
+        ("KeyAccessDenied", CKR.OBJECT_HANDLE_INVALID, CKR.KEY_HANDLE_INVALID, 0xC6),
+        ("KeyUnavailable", CKR.FUNCTION_FAILED, CKR.FUNCTION_FAILED, None),
+        ("LoginFailed", CKR.PIN_INCORRECT, CKR.PIN_INCORRECT, 0xA3),
+        ("AccountLocked", CKR.PIN_LOCKED, CKR.PIN_LOCKED, 0xA3),
+        ("NotLoggedIn", CKR.USER_NOT_LOGGED_IN, CKR.USER_NOT_LOGGED_IN, None),
+        ("KeyCapacityReached", CKR.DEVICE_MEMORY, CKR.DEVICE_MEMORY, None),
+    ],
+)
+def test_each_error_has_the_return_value_of_its_sdk(make, name, sdk3, sdk5, hsm_code):
+    """What a PKCS#11 user sees, by SDK, and what the HSM said; the journal has the same number."""
+    for sdk, ckr in ((3, sdk3), (5, sdk5)):
+        cluster = make(sdk=sdk, retry_mode="off")
+        app = cluster.client()
+        with cluster.chaos.inject(f"fail {name} @ hsm.receive command=random"), pytest.raises(ClusterError) as caught:
+            app.random(4)
+        assert (type(caught.value).__name__, caught.value.ckr, caught.value.hsm_code) == (name, ckr, hsm_code)
+        assert cluster.history.last.ckr == ckr
+
+
 # -- settings from the SDKs' own files -----------------------------------------------------------------
 
 

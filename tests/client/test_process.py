@@ -473,3 +473,38 @@ def test_a_key_of_a_restarted_hsm_is_still_there(make):
     app.encrypt(kek, b"data")
     with pytest.raises(KeyNotOnHsm):
         app.encrypt(dek, b"data")
+
+
+def test_a_client_that_no_hsm_lets_in_again_can_reach_none(make):
+    """Its user vanished while an HSM was away: what is left is unavailable, not an endless wait."""
+    cluster = make(2, sdk=3)
+    app = cluster.client()
+    cluster.chaos.crash("hsm-1")
+    cluster.chaos.restart("hsm-1")
+    cluster.chaos.drop_user("hsm-1", cluster.default_user)
+    cluster.clock.advance(3)
+    cluster.chaos.inject("fail HsmUnavailable @ client.send command=login", may_miss=True)
+    cluster.chaos.crash("hsm-2")
+    with pytest.raises((HsmUnavailable, NotLoggedIn)):
+        app.random(4)
+
+
+def test_a_logout_that_an_hsm_does_not_hear_ends_here_all_the_same(make):
+    """Its session there ends with the connection."""
+    cluster = make(sdk=3)
+    app = cluster.client()
+    with cluster.chaos.inject("fail CKR_DEVICE_ERROR @ hsm.receive command=logout hsm=hsm-2"):
+        app.logout()
+    assert app.user is None
+    app.login(cluster.default_user, cluster.default_password)
+    assert [hsm.session_count for hsm in cluster.hsms] == [1, 1, 1]
+
+
+def test_an_hsm_that_refuses_the_login_for_its_own_reasons_is_passed_over(make):
+    """Only a verdict on the password ends a login; when no HSM lets anybody in, its reason is told."""
+    cluster = make(sdk=3)
+    with cluster.chaos.inject("fail SessionLimitReached @ hsm.execute command=login hsm=hsm-1"):
+        assert served(cluster, cluster.client()) == ["hsm-2", "hsm-3"]
+    with cluster.chaos.inject("fail SessionLimitReached @ hsm.execute command=login"):
+        with pytest.raises(SessionLimitReached):
+            cluster.client("other")

@@ -5,20 +5,14 @@ is forgotten afterwards, and `cryptography` cannot be imported twice, so whateve
 """
 
 from collections.abc import Callable
+from importlib import import_module
 
 import faker
 import pytest
-from cryptography import x509  # noqa: F401
-
-import pytest_hsmcluster.catalogue
-import pytest_hsmcluster.cluster
-import pytest_hsmcluster.drivers.pace
-import pytest_hsmcluster.faker_provider
-import pytest_hsmcluster.mistakes
-import pytest_hsmcluster.sdkfiles
-import pytest_hsmcluster.timeline.text
 
 faker.Faker()  # loads its providers
+for _module in ("catalogue", "cluster", "drivers.pace", "faker_provider", "mistakes", "sdkfiles", "timeline.text"):
+    import_module(f"pytest_hsmcluster.{_module}")
 
 Run = Callable[..., pytest.RunResult]
 

@@ -1,7 +1,5 @@
 """Do markers say what a cluster is like, over all their levels?"""
 
-import pytest
-
 MERGING = """
     import pytest
 
@@ -181,10 +179,9 @@ def test_config_of_a_marker_starts_at_rootdir(run, pytester):
     pytester.runpytest_inprocess("..", "-p", "hsmcluster").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("ini", ["strict_markers = true", "addopts = --strict-markers --strict-config"])
-def test_markers_are_registered(run, ini):
+def test_markers_are_registered(run):
     """Strict markers know ours, and `--markers` shows what they take."""
-    run(MERGING, ini=ini).assert_outcomes(passed=8)
+    run(MERGING, "--strict-markers", "--strict-config").assert_outcomes(passed=8)
     shown = run("", "--markers").stdout.str()
     assert "@pytest.mark.hsm_cluster(hsms=3, " in shown
     assert "@pytest.mark.hsm_chaos(*specs, checks=None): " in shown

@@ -180,11 +180,11 @@ ASYNC = """
     [
         (
             "@pytest.mark.asyncio",
-            "asyncio",
+            "pytest_asyncio.plugin",
             "asyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n",
             1,
         ),
-        ("", "asyncio", "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n", 1),
+        ("", "pytest_asyncio.plugin", "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n", 1),
         ("@pytest.mark.anyio", "anyio", "", 1),
     ],
     ids=["asyncio-strict", "asyncio-auto", "anyio"],
@@ -224,7 +224,8 @@ def test_entry_point_is_loaded_and_switched_off_by_its_name(pytester, monkeypatc
     pytester.runpytest_inprocess("-p", "hsmcluster").assert_outcomes(passed=1)
     without = pytester.runpytest_inprocess()
     assert "fixture 'hsm_cluster' not found" in without.stdout.str()
-    pytester.runpytest_inprocess("--disable-plugin-autoload", "-p", "hsmcluster").assert_outcomes(passed=1)
+    if pytest.version_tuple >= (8, 4):
+        pytester.runpytest_inprocess("--disable-plugin-autoload", "-p", "hsmcluster").assert_outcomes(passed=1)
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     plain = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:faker")
     pytester.runpytest_inprocess(*plain).assert_outcomes(passed=1)

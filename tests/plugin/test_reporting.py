@@ -130,6 +130,14 @@ def test_summary_is_quiet(run):
     assert "clusters (" not in run(FAILING, "-q").stdout.str()
 
 
+@pytest.mark.parametrize("shown", ["no", "stdout"])
+def test_replay_is_shown_where_sections_are_not(run, shown):
+    """`--show-capture` hides sections, but not the command that repeats a failure."""
+    text = run(FAILING, f"--show-capture={shown}").stdout.str()
+    assert text.count("pytest 'test_it.py::test_lost[") == 1
+    assert "LOST" not in text
+
+
 def test_seed_and_command_are_machine_readable(run, pytester):
     """JUnit's properties carry seed and replay command."""
     run(FAILING, "--junitxml=out.xml", "--hsm-seed=4")

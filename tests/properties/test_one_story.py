@@ -3,7 +3,8 @@
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.stories import OFTEN, SHAPES, VERBS, Story, drawn, play, play_at_once, play_awaiting
+from tests.fates import OFTEN, SHAPES, VERBS
+from tests.stories import Story, drawn, play, play_at_once, play_awaiting
 
 NUMBERS = st.integers(0, 511)
 STEPS = st.tuples(

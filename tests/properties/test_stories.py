@@ -3,7 +3,8 @@
 from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.faults.effects import EFFECTS
 from pytest_hsmcluster.faults.points import Point
-from tests.stories import ARGUMENTS, CONDITIONS, HARDSHIPS, STRIKES, VERBS, drawn, fault, play
+from tests.fates import ARGUMENTS, CONDITIONS, HARDSHIPS, STRIKES, VERBS, fault
+from tests.stories import drawn, play
 
 
 def test_every_scenario_and_every_effect_at_every_point_is_in_reach():

@@ -79,6 +79,13 @@ def test_only_crypto_users_and_officers_can_be_made(build, kind):
         build(1).create_user("alice", "password1", kind)
 
 
+@pytest.mark.parametrize("name", ["", "with space", 5, None])
+def test_bad_name_is_refused(build, name):
+    """Before anything is written."""
+    with pytest.raises(UsageError, match="a user name has 1 to 31 letters, digits and underscores"):
+        build(1).create_user(name, "password1")
+
+
 @pytest.mark.parametrize("password", ["short", "x" * 33])
 def test_bad_password_changes_nothing(build, password):
     """Refused before anything is written, and not shown."""

@@ -109,12 +109,13 @@ def test_missing_key_is_named_with_its_label_and_the_way_out(one):
 def test_key_that_vanishes_between_admission_and_commit_is_not_there(one):
     """A delete that waits in the queue behind another one, and a change."""
     cluster, client = one
+    cluster.create_user("bob", "password1")
     hsm = cluster.hsm("hsm-1")
     for command in (
         lambda key: commands.DeleteKey(key.number),
         lambda key: commands.TombstoneKey(key.number),
         lambda key: commands.SetAttribute(key.number, CKA.LABEL, "new"),
-        lambda key: commands.ShareKey(key.number, "admin"),
+        lambda key: commands.ShareKey(key.number, "bob"),
     ):
         key = client.generate_key("AES", 256, label="k")
         request = command(key)

@@ -200,3 +200,76 @@ def test_fast_path_and_heap_give_one_journal():
         return cluster.history.digest()
 
     assert story(True) == story(False)
+
+
+def test_pair_is_cloned_half_by_half(ladder):
+    """Both halves are extracted once, and inserted on each HSM, the public one first."""
+    cluster = ladder()
+    client = cluster.client()
+    pair = client.generate_key_pair("EC", "secp256r1", label="pair")
+
+    asked = [(e.command, e.hsm) for e in cluster.history.of(Kind.REACH) if e.point == "hsm.commit" and e.op == 2]
+
+    assert asked == [
+        ("generate_key_pair", "hsm-1"),
+        ("extract_masked", "hsm-1"),
+        ("extract_masked", "hsm-1"),
+        ("insert_masked", "hsm-2"),
+        ("insert_masked", "hsm-2"),
+        ("insert_masked", "hsm-3"),
+        ("insert_masked", "hsm-3"),
+    ]
+    inserted = [e.handles[0] for e in cluster.hsm("hsm-3").audit_log if e.number == 0xF1]
+    assert inserted == [pair.public.number, pair.private.number]
+
+
+def test_half_a_pair_is_no_copy(ladder, holders):
+    """An HSM that got one half only does not count, and is cleaned when there are too few."""
+    cluster = ladder(create_object_minimum_nodes=2)
+    client = cluster.client()
+    cluster.chaos.inject("fail CKR_DEVICE_ERROR @ hsm.execute command=insert_masked hsm=hsm-2 nth=2")
+    cluster.chaos.inject("drop @ client.clone hsm=hsm-3")
+
+    with pytest.raises(ClusterError, match="reached 1 of 2 HSMs"):
+        client.generate_key_pair("EC", "secp256r1", label="pair")
+
+    assert holders(cluster, "pair") == []
+    assert cluster.history.last.kind is Kind.FAIL
+
+
+CREATES = {
+    "generate_key": lambda client, kek, blob: client.generate_key("AES", 256, label="new"),
+    "generate_key_pair": lambda client, kek, blob: client.generate_key_pair("EC", "secp256r1", label="new"),
+    "import_key": lambda client, kek, blob: client.import_key("AES", bytes(range(32)), label="new"),
+    "unwrap_key": lambda client, kek, blob: client.unwrap_key(blob, with_key=kek, kind="AES", label="new"),
+}
+
+
+@pytest.mark.parametrize("op", CREATES)
+@pytest.mark.parametrize("sdk", [3, 5])
+def test_every_create_is_cloned_and_reported(build, holders, op, sdk):
+    """Generate, import, unwrap: the same way for both SDKs."""
+    cluster = build(3, sweep=False, sdk=sdk)
+    client = cluster.client()
+    kek = client.generate_key("AES", 256, label="kek")
+    blob = client.wrap_key(client.import_key("AES", bytes(32), label="old"), with_key=kek)
+    CREATES[op](client, kek, blob)
+    number = cluster.history.last.op
+
+    points = [e.point for e in cluster.history.of(Kind.REACH) if e.op == number and e.point.startswith("client.")]
+    halves = 2 if op == "generate_key_pair" else 1
+    assert points.count("client.clone") == 2
+    assert points[-1] == "client.report"
+    assert len(holders(cluster, "new")) == 3 * halves
+
+
+def test_session_key_passes_no_clone_and_no_report(build):
+    """It stays where it is made."""
+    cluster = build(3, sweep=False)
+    client = cluster.client()
+    client.generate_key("AES", 256, label="s", token=False)
+    number = cluster.history.last.op
+
+    points = [e.point for e in cluster.history.of(Kind.REACH) if e.op == number]
+    assert "client.clone" not in points
+    assert sum(len(hsm.keys) for hsm in cluster.hsms) == 1

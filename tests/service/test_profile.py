@@ -96,6 +96,7 @@ def test_unknown_field_without_a_neighbour_is_refused_too():
         ({"sweep_period_s": -1}, "sweep_period_s is a number of seconds, 0 or more; got -1"),
         ({"sweep_period_s": float("nan")}, "sweep_period_s is a number of seconds"),
         ({"sweep_period_s": "60"}, "sweep_period_s is a number of seconds"),
+        ({"sweep_period_s": 1e300}, "sweep_period_s is a number of seconds"),
         ({"sweep_period_s": [60]}, "sweep_period_s is a number"),
         ({"wire_ns": 0.5}, "wire_ns is a whole number of ns, 0 or more; got 0.5"),
         ({"key_capacity": 0}, "key_capacity is a whole number, 1 or more; got 0"),

@@ -84,6 +84,33 @@ def test_key_cannot_be_shared_with_a_user_who_does_not_exist(people):
     assert (caught.value.hsm_code, caught.value.outcome) == (0xCE, "fail")
 
 
+@pytest.mark.parametrize(("name", "kind"), [("admin", "CO"), ("app_user", "AU")])
+def test_key_is_shared_with_crypto_users_only(people, name, kind):
+    """Officers use no keys."""
+    _, owner, _ = people
+    key = owner.generate_key("AES", 256, label="k")
+
+    with pytest.raises(TemplateInvalid, match=f"Invalid User Type.*{name!r} is a {kind}") as caught:
+        owner.share_key(key, with_user=name)
+
+    assert caught.value.hsm_code == 0xDB
+
+
+def test_key_can_be_taken_back_from_a_user_who_is_gone(people):
+    """His name stays in the list until then."""
+    cluster, owner, bob = people
+    key = owner.generate_key("AES", 256, label="k")
+    owner.share_key(key, with_user="bob")
+    bob.logout()
+    cluster.admin.delete_user("bob")
+
+    owner.unshare_key(key, with_user="bob")
+
+    assert cluster.hsm("hsm-1").keys[key.number].shares == ()
+    with pytest.raises(TemplateInvalid, match="This user doesn't exist"):
+        owner.unshare_key(key, with_user="bob")
+
+
 def test_key_cannot_be_shared_with_its_owner(people):
     """Naming oneself makes the command fail."""
     cluster, owner, _ = people

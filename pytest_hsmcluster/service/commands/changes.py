@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...cryptoki import CKA, CKR
 from ...errors import KeyFunctionNotPermitted, TemplateInvalid
 from ...history.events import Cause
+from ..accounts import UserType
 from ..audit import Opcode
 from .base import Command, not_here
 
@@ -87,7 +88,7 @@ class ShareKey(Command):
     """Let another user use a key, or no longer; only the owner may.
 
     Source:
-        AWS CloudHSM User Guide, "shareKey"; the user must exist on the HSM.
+        AWS CloudHSM User Guide, "shareKey": with crypto users, who must exist on the HSM.
     """
 
     name = "share_key"
@@ -100,9 +101,17 @@ class ShareKey(Command):
 
     def admit(self, hsm: "Hsm", call: "Call") -> None:
         key = hsm.own_key(call, self.handle)
-        if self.user not in hsm.accounts.users:
+        user = hsm.accounts.users.get(self.user)
+        if user is None and (self.shared or self.user not in key.shares):
             raise TemplateInvalid(
                 f"HSM Error: This user doesn't exist: {self.user!r} on {hsm.id}", hsm=hsm.id, hsm_code=0xCE
+            )
+        if user is not None and user.type is not UserType.CU:
+            raise TemplateInvalid(
+                f"HSM Error: Invalid User Type.: {self.user!r} is a {user.type} on {hsm.id}; keys are shared with "
+                "crypto users (CU)",
+                hsm=hsm.id,
+                hsm_code=0xDB,
             )
         if self.user == key.owner:
             raise TemplateInvalid(
