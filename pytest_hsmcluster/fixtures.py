@@ -1,6 +1,5 @@
 """What can a test ask for?"""
 
-import unittest
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,8 @@ def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: Trial) -> "HsmCluste
 
     In a `unittest.TestCase` it is also `self.hsm_cluster`.
     """
+    import unittest  # only those who want a cluster shall pay for it
+
     cluster = _hsm_trial.cluster()
     if isinstance(request.instance, unittest.TestCase):
         request.instance.hsm_cluster = cluster  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
-from . import hookspecs, reporting
+from . import hookspecs
 from .fixtures import _hsm_trial as _hsm_trial
 from .fixtures import hsm_async_client as hsm_async_client
 from .fixtures import hsm_chaos as hsm_chaos
@@ -23,7 +23,6 @@ from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
 from .markers import OURS, SIGNATURES, levels
 from .options import CACHED_SEED, SETTINGS, add_options, read_settings
-from .reporting import TALLY, Tally, hide_own_frames
 from .subjects import Subject, subjects_in
 from .trial import TRIAL, Trial
 
@@ -51,7 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for signature in SIGNATURES:
         config.addinivalue_line("markers", signature)
     settings = config.stash[SETTINGS] = read_settings(config)
-    config.stash[TALLY] = Tally()
     if settings.chaos or settings.checks or settings.defaults:
         from .mistakes import refuse_settings
 
@@ -76,7 +74,11 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     settings = config.stash[SETTINGS]
-    return reporting.header(settings) if settings.configured else None
+    if not settings.configured:
+        return None
+    from .reporting import header
+
+    return header(settings)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,32 +132,33 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add our sections to the finished verdict, and let go of the clusters with the last phase."""
     if call.excinfo is not None:
-        hide_own_frames()
+        _hide_own_frames()
     report = yield
     trial = item.stash.get(TRIAL, None)
     if trial is not None:
-        if trial.clusters and (report.when == "call" or report.failed):
-            error = call.excinfo.value if call.excinfo else None
-            report.sections += reporting.sections(trial, report, error)
-            report.user_properties += reporting.properties(trial, report)
+        _tell(trial, report, call.excinfo.value if call.excinfo else None)
         if report.when == "teardown":
-            item.config.stash[TALLY].count(trial)
             del item.stash[TRIAL]
     return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
+    tally = config.stash.get(TALLY, None)
     output = getattr(config, "workeroutput", None)
     if output is not None:
-        output["hsmcluster"] = config.stash[TALLY].export()
-    elif config.stash[TALLY].clusters and config.pluginmanager.hasplugin("cacheprovider") and config.cache:
+        output["hsmcluster"] = tally.export() if tally else None
+    elif tally and config.pluginmanager.hasplugin("cacheprovider") and config.cache:
         config.cache.set(CACHED_SEED, config.stash[SETTINGS].seed)
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
-    settings, tally = config.stash[SETTINGS], config.stash[TALLY]
-    shown = []
+    tally = config.stash.get(TALLY, None)
+    if tally is None:
+        return
+    from . import reporting
+
+    settings, shown = config.stash[SETTINGS], []
     if settings.timeline == "always" and not set("pPA") & set(config.option.reportchars):
         shown += [(kind, reporting.TIMELINE) for kind in ("passed", "xfailed")]
     if config.option.showcapture != "all":  # then pytest shows no sections, and a replay must not get lost
@@ -164,9 +167,33 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
         for title, text in reporting.sections_of(terminalreporter.getreports(kind), beginning):
             terminalreporter.section(title, "-")
             terminalreporter.write_line(text)
-    if tally.clusters and config.get_verbosity() >= 0:
+    if config.get_verbosity() >= 0:
         terminalreporter.section("hsmcluster")
         terminalreporter.write_line(reporting.summary(settings, tally))
+
+
+def _tell(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> None:
+    """Add our sections to a report; with the last one count the clusters."""
+    if not trial.clusters:
+        return
+    from . import reporting, tally
+
+    if report.when == "call" or report.failed:
+        report.sections += reporting.sections(trial, report, error)
+        report.user_properties += reporting.properties(trial, report)
+    if report.when == "teardown":
+        tally.tally_of(trial.item.config).count(trial)
+
+
+def _hide_own_frames() -> None:
+    """Let tracebacks end where the test called us, unless `--full-trace` asks for more.
+
+    pytest prints the arguments of the frames that it shows, and those of ours are PINs and key bytes.
+    """
+    for name, module in sys.modules.copy().items():
+        # `BrokenPromise` is raised here; with every frame hidden pytest would print a remark about that.
+        if name.startswith("pytest_hsmcluster.") and name != __name__:
+            vars(module).setdefault("__tracebackhide__", True)
 
 
 def _refuse_wrong_markers(collector: pytest.Collector, report: pytest.CollectReport, subjects: list[Subject]) -> None:

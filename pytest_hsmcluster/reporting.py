@@ -1,15 +1,14 @@
 """What does a person read about a test's clusters?"""
 
 import re
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .identities import replay_command
 from .options import Settings
+from .tally import Tally
 from .trial import Trial
 
 if TYPE_CHECKING:
@@ -32,40 +31,6 @@ _TWINS = {
     "no_undecryptable_data": "undecryptable_data",
 }
 """Check → the list of its findings."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """How much of us a run used; one for each process, summed up at the controller."""
-
-    tests: int = 0
-    clusters: int = 0
-    hits: int = 0
-    sdks: list[int] = field(default_factory=list)
-    clocks: list[str] = field(default_factory=list)
-
-    def count(self, trial: Trial) -> None:
-        """Count one run of a test."""
-        self.tests += bool(trial.clusters)
-        for cluster in trial.clusters:
-            hits = sum(one.hits for one in cluster.chaos.injections)
-            clock = "real" if cluster.clock.real else "virtual"
-            self.add({"clusters": 1, "hits": hits, "sdks": [cluster.profile.sdk], "clocks": [clock]})
-
-    def add(self, other: dict[str, Any]) -> None:
-        """Add what another process counted: `export` of its tally."""
-        self.tests += other.get("tests", 0)
-        self.clusters += other["clusters"]
-        self.hits += other["hits"]
-        self.sdks = sorted({*self.sdks, *other["sdks"]})
-        self.clocks = sorted({*self.clocks, *other["clocks"]})
-
-    def export(self) -> dict[str, Any]:
-        """Return the numbers in JSON's types."""
-        return asdict(self)
-
-
-TALLY = pytest.StashKey[Tally]()
 
 
 def header(settings: Settings) -> str:
@@ -153,14 +118,3 @@ def _timeline(trial: Trial, cluster: "HsmCluster", error: str) -> str:
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def hide_own_frames() -> None:
-    """Let tracebacks end where the test called us, unless `--full-trace` asks for more.
-
-    pytest prints the arguments of the frames that it shows, and those of ours are PINs and key bytes.
-    """
-    for name, module in sys.modules.copy().items():
-        # `BrokenPromise` comes from the plugin; with every frame hidden pytest would print a remark about that.
-        if name.startswith("pytest_hsmcluster.") and name != "pytest_hsmcluster.plugin":
-            vars(module).setdefault("__tracebackhide__", True)

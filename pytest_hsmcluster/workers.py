@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .options import SETTINGS, shared_settings
-from .reporting import TALLY
+from .tally import tally_of
 
 NAME = "hsmcluster"
 """Our key in xdist's `workerinput` and `workeroutput`."""
@@ -27,4 +27,4 @@ class Workers:
         """Add what a worker counted; one that crashed has told nothing."""
         counted = getattr(node, "workeroutput", {}).get(NAME)
         if counted is not None:
-            node.config.stash[TALLY].add(counted)
+            tally_of(node.config).add(counted)

@@ -1,0 +1,47 @@
+"""How much of us did a run use?"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pytest
+
+from .trial import Trial
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much of us a run used; one in each process, summed up at the controller."""
+
+    tests: int = 0
+    clusters: int = 0
+    hits: int = 0
+    sdks: list[int] = field(default_factory=list)
+    clocks: list[str] = field(default_factory=list)
+
+    def count(self, trial: Trial) -> None:
+        """Count one run of a test."""
+        self.tests += bool(trial.clusters)
+        for cluster in trial.clusters:
+            hits = sum(one.hits for one in cluster.chaos.injections)
+            clock = "real" if cluster.clock.real else "virtual"
+            self.add({"clusters": 1, "hits": hits, "sdks": [cluster.profile.sdk], "clocks": [clock]})
+
+    def add(self, other: dict[str, Any]) -> None:
+        """Add what another process counted: `export` of its tally."""
+        self.tests += other.get("tests", 0)
+        self.clusters += other["clusters"]
+        self.hits += other["hits"]
+        self.sdks = sorted({*self.sdks, *other["sdks"]})
+        self.clocks = sorted({*self.clocks, *other["clocks"]})
+
+    def export(self) -> dict[str, Any]:
+        """Return the numbers in JSON's types."""
+        return asdict(self)
+
+
+TALLY = pytest.StashKey[Tally]()
+
+
+def tally_of(config: pytest.Config) -> Tally:
+    """Return the tally of this process, a new one at first."""
+    return config.stash.setdefault(TALLY, Tally())
