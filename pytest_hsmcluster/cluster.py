@@ -244,6 +244,7 @@ class HsmCluster:
             return
         self._closed = True
         self.chaos.undo_all()
+        self.chaos.closed = True
         for process in self._clients:
             process.end()
         self._awaiting.close()

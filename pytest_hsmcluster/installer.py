@@ -19,13 +19,26 @@ class Installer:
     Attributes:
         hardships: those that have not ended, in the order in which they began.
         scenarios: by name, what `install` knows; other packages' too under pytest.
+        closed: whether the cluster is; then nothing can be installed.
     """
 
     def __init__(self, service: Service, scenarios: Mapping[str, ScenarioKind]) -> None:
         self.hardships: list[Hardship] = []
         self.scenarios = scenarios
-        self._service = service
+        self.closed = False
+        self._all_of_it = service
         self._faults = service.world.faults
+
+    @property
+    def _service(self) -> Service:
+        """The service, as long as there is something to break.
+
+        Raises:
+            UsageError: the cluster is closed; its history has ended with the audit.
+        """
+        if self.closed:
+            raise UsageError("this cluster is closed and cannot be broken any more; each test has its own")
+        return self._all_of_it
 
     def inject(
         self,

@@ -3,7 +3,6 @@
 Imports pytest and the standard library only: every pytest run on the machine loads this.
 """
 
-import difflib
 import os
 import shutil
 import sys
@@ -208,6 +207,8 @@ def _last_seed(config: pytest.Config, who: str) -> int:
 
 
 def _hint(value: str, allowed: tuple[str, ...]) -> str:
+    import difflib  # only a wrong value needs it
+
     near = difflib.get_close_matches(value, allowed, 1, 0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

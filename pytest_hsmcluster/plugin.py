@@ -24,7 +24,7 @@ from .fixtures import hsm_history as hsm_history
 from .markers import OURS, SIGNATURES, levels
 from .options import CACHED_SEED, SETTINGS, add_options, read_settings
 from .subjects import Subject, subjects_in
-from .trial import TRIAL, Trial
+from .trial import TALLY, TRIAL, Trial
 
 pytest.register_assert_rewrite("pytest_hsmcluster.checkers")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .trial import Trial
+from .trial import TALLY, Trial
 
 
 @dataclass(slots=True)
@@ -37,9 +37,6 @@ class Tally:
     def export(self) -> dict[str, Any]:
         """Return the numbers in JSON's types."""
         return asdict(self)
-
-
-TALLY = pytest.StashKey[Tally]()
 
 
 def tally_of(config: pytest.Config) -> Tally:

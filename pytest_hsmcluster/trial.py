@@ -13,6 +13,7 @@ from .options import SETTINGS
 
 if TYPE_CHECKING:
     from .cluster import HsmCluster
+    from .tally import Tally
 
 
 class Trial:
@@ -97,6 +98,8 @@ class Trial:
 
 
 TRIAL = pytest.StashKey[Trial]()
+TALLY: "pytest.StashKey[Tally]" = pytest.StashKey()
+"""How much of us this process used; nothing as long as no test wanted a cluster."""
 
 
 def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Collector) -> dict[str, Any]:

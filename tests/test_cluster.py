@@ -5,7 +5,6 @@ import warnings
 import pytest
 
 from pytest_hsmcluster import (
-    ApplicationDied,
     ClusterError,
     ConfigWarning,
     HsmCluster,
@@ -181,7 +180,7 @@ def test_closed_cluster_lets_nothing_happen_any_more():
     ):
         with pytest.raises(UsageError, match=f"{cluster.id} is closed"):
             act()
-    with pytest.raises(ApplicationDied):
+    with pytest.raises(UsageError, match="closed"):
         client.encrypt(key, b"data")
     cluster.close()
     other.close()
@@ -335,3 +334,29 @@ def test_seeded_keys_are_reproducible():
             return client.encrypt(client.generate_key("AES", 256, label="k"), b"data")
 
     assert box(1) == box(1) != box(2)
+
+
+def test_a_closed_cluster_cannot_be_broken_and_has_no_time():
+    """Chaos and clock refuse: the history has ended with its audit."""
+    cluster = HsmCluster(2)
+    cluster.close()
+    events = len(cluster.history)
+    for late in (
+        lambda: cluster.chaos.crash("hsm-1"),
+        lambda: cluster.chaos.inject("crash @ hsm.commit"),
+        lambda: cluster.chaos.stall_sync(),
+        lambda: cluster.chaos.install("throttled hsm-1"),
+        lambda: cluster.clock.advance(1),
+    ):
+        with pytest.raises(UsageError, match="closed"):
+            late()
+    assert len(cluster.history) == events
+
+
+def test_a_logout_is_logged_where_it_is_executed():
+    """Login is in the log of every HSM, logout in that of one (User Guide, "Interpreting HSM audit logs")."""
+    with HsmCluster(3) as cluster:
+        cluster.client().logout()
+        logged = [[entry.opcode for entry in hsm.audit_log] for hsm in cluster.hsms]
+    assert [log.count("CN_LOGIN") for log in logged] == [1, 1, 1]
+    assert [log.count("CN_LOGOUT") for log in logged] == [1, 0, 0]

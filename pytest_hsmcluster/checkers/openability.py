@@ -37,8 +37,16 @@ class Materials:
         self.without_accidents = self._closed([*imported, *held, *kept])
 
     def on_purpose(self, key: KeyFacts) -> bool:
-        """Whether an application gave the key up: it deleted it, or ended the session that the key lived in."""
-        return key.removed or any(event.cause == Cause.SESSION_END for event in key.left.values())
+        """Whether an application gave the key up: it deleted it, or logged out of the session that the key lived in.
+
+        A session that ends because its application died, or was cut off and logged in anew, was ended by an accident.
+        """
+        ends = (event for event in key.left.values() if event.cause == Cause.SESSION_END)
+        return key.removed or any(self._is_logout(event.op) for event in ends)
+
+    def _is_logout(self, op: int) -> bool:
+        operation = self.facts.operations.get(op)
+        return operation is not None and operation.name == "logout"
 
     def fate(self, mat: str, *, accidental: bool) -> KeyFacts | None:
         """Return the key that material died with: the last to go of those that had it or could unwrap it."""

@@ -257,11 +257,11 @@ class Caller:
     def _logout(self, call: Call) -> Flow[Answer]:
         if self.process.user is None:
             raise NotLoggedIn(f"{self.process.application!r} is not logged in")
-        for hsm in [
-            id for id, connection in self.process.connections.items() if connection.up and connection.logged_in
-        ]:
+        connections = self.process.connections.items()
+        reached = [id for id, connection in connections if connection.up and connection.logged_in]
+        for hsm in reached:
             try:
-                yield from self.process.call(call, hsm, commands.Logout())
+                yield from self.process.call(call, hsm, commands.Logout(first=hsm == reached[0]))
             except ClusterError:
                 self.process.check_alive()  # its session there ends with the connection
         self.process.forget_login()

@@ -67,6 +67,8 @@ class Injection:
             return False
         if when.nth is not None:
             scope = getattr(passage, when.per) if when.per else None
+            if when.per == "client" and scope is not None:
+                scope = scope.partition("#")[0]  # the application, whatever process it has become
             count = self._counts[scope] = self._counts.get(scope, 0) + 1
             if count != when.nth:
                 return False

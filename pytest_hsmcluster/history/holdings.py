@@ -118,7 +118,11 @@ class Holdings:
         self.hsms[event.hsm].copies[event.key].tombstoned = event
 
     def _attribute(self, event: Event) -> None:
-        self.hsms[event.hsm].copies[event.key].attributes[event.name] = event.value
+        attributes = self.hsms[event.hsm].copies[event.key].attributes
+        if isinstance(event.value, bool) and attributes.get(event.name, event.value) != event.value:
+            del attributes[event.name]  # of two values, it has the one again with which it was born
+        else:
+            attributes[event.name] = event.value
 
     def _share(self, event: Event) -> None:
         shares = self.hsms[event.hsm].copies[event.key].shares

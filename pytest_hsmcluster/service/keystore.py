@@ -65,11 +65,21 @@ class StoredKey:
         return self.session is None or self.session == session
 
     def with_attribute(self, name: CKA, value: Any, *, by_officer: bool) -> "StoredKey":
-        """Return the key with one attribute changed; `Attributes.with_changes` says what is refused."""
+        """Return the key with one attribute changed, or itself where it has that value already.
+
+        Raises:
+            TemplateInvalid: see `Attributes.with_changes`.
+        """
         attributes = self.attributes.with_changes({name: value}, by_officer=by_officer)
+        if attributes[name] == self.attributes[name]:
+            return self
         # A session key that becomes a token key outlives its session; the sweep brings it to the other HSMs.
         session = None if attributes.flag(CKA.TOKEN) else self.session
-        changed = {**dict(self.changed), name.name.lower(): value}
+        changed = dict(self.changed)
+        if isinstance(value, bool) and name.name.lower() in changed:
+            del changed[name.name.lower()]  # of two values, it has the one again with which it was born
+        else:
+            changed[name.name.lower()] = value
         return replace(self, attributes=attributes, session=session, changed=tuple(sorted(changed.items())))
 
 

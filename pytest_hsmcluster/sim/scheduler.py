@@ -99,6 +99,7 @@ class Scheduler:
         self.run_ahead = True
         self.horizon_ns = FOREVER_NS
         self.stepping = False
+        self.ended = False
         self._heap: list[tuple[int, int, int, int, Timer]] = []
         self._number = 0
         self._foreground = 0
@@ -221,6 +222,7 @@ class Scheduler:
             self.end(task)
         self._heap.clear()
         self._foreground = 0
+        self.ended = True
 
     def advance_to(self, instant_ns: int) -> None:
         """Do all that is due up to an instant, background included, and set the clock to it."""
@@ -238,8 +240,11 @@ class Scheduler:
         """Mark that somebody drives; `stepping = False` ends it.
 
         Raises:
-            UsageError: called from inside a step: a hook or callback drives the cluster that calls it.
+            UsageError: called from inside a step: a hook or callback drives the cluster that calls it; or
+                after the end of the world.
         """
+        if self.ended:
+            raise UsageError("this cluster is closed: no time passes there any more; each test has its own")
         if self.stepping:
             raise UsageError(
                 "a cluster call was made from inside a step of the same cluster (a fault, hook or callback "

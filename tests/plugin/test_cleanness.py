@@ -89,7 +89,6 @@ THIN = {
     "markers",
     "options",
     "plugin",
-    "reporting",
     "subjects",
     "trial",
 }

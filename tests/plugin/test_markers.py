@@ -157,7 +157,7 @@ def test_marker_seed_is_the_test_s_seed(run):
     ).assert_outcomes(passed=1)
 
 
-def test_config_of_a_marker_starts_at_rootdir(run, pytester):
+def test_config_of_a_marker_starts_at_rootdir(run, pytester, monkeypatch):
     """A relative path on the marker does not depend on where pytest was called."""
     from pytest_hsmcluster import sdk3_config, write_config
 
@@ -172,10 +172,7 @@ def test_config_of_a_marker_starts_at_rootdir(run, pytester):
             assert (hsm_cluster.profile.sdk, hsm_cluster.minimum) == (3, 2)
     """
     run(source).assert_outcomes(passed=1)
-    pytester.chdir()
-    import os
-
-    os.chdir(pytester.mkdir("elsewhere"))
+    monkeypatch.chdir(pytester.mkdir("elsewhere"))
     pytester.runpytest_inprocess("..", "-p", "hsmcluster").assert_outcomes(passed=1)
 
 

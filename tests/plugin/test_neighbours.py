@@ -1,6 +1,5 @@
 """Does the plugin live well with pytest's modes and with other plugins?"""
 
-import os
 import pathlib
 
 import pytest
@@ -264,14 +263,11 @@ def test_mail_address_in_a_parameter_stays_in_the_identity(pytester, monkeypatch
     assert identity(item).endswith("::test_func[a@one]")
 
 
-def test_hash_seed_changes_nothing(run, pytester, serial):
+def test_hash_seed_changes_nothing(run, pytester, serial, monkeypatch):
     """Journals do not depend on PYTHONHASHSEED."""
     for seed in ("1", "2"):
-        os.environ["PYTHONHASHSEED"] = seed
-        try:
-            pytester.runpytest_subprocess("-p", "hsmcluster", "-p", "xdist")
-        finally:
-            del os.environ["PYTHONHASHSEED"]
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        pytester.runpytest_subprocess("-p", "hsmcluster", "-p", "xdist")
         assert digests(pytester) == serial
 
 

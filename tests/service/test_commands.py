@@ -37,7 +37,7 @@ def test_every_command_has_a_name_of_its_own():
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "Command"])
 def test_command_that_changes_something_is_in_the_audit_log(kind):
     """And looking is not, except for what lets a key out."""
-    command = getattr(commands, kind)
+    command = commands.Logout(first=True) if kind == "Logout" else getattr(commands, kind)
 
     assert command.changes == (command.opcode is not None) or kind in ("ExtractMasked", "WrapKey")
 

@@ -250,7 +250,7 @@ def test_ended_task_is_closed_and_nobody_hears_of_it(scheduler, told):
 
 
 def test_end_all_stops_the_world(scheduler, told):
-    """No task, no timer, nothing due."""
+    """No task, no timer, nothing due, and nobody can drive any more."""
     for lane in (CLIENT_1, CLIENT_2):
         scheduler.spawn(waits(told, lane, 10, Signal("never")), lane, "flow")
     scheduler.at(50, note(told, "timer"))
@@ -258,7 +258,8 @@ def test_end_all_stops_the_world(scheduler, told):
     scheduler.end_all()
     assert scheduler.idle
     assert scheduler.next_due_ns() is None
-    scheduler.advance_to(100)
+    with pytest.raises(UsageError, match="closed"):
+        scheduler.advance_to(100)
     assert told == [(CLIENT_1, None), (CLIENT_2, None)]
 
 

@@ -27,7 +27,7 @@ class Command:
 
     name: ClassVar[str]
     changes: ClassVar[bool] = True
-    opcode: ClassVar[Opcode | None] = None
+    opcode: Opcode | None = None
 
     def admit(self, hsm: "Hsm", call: "Call") -> None:
         """Refuse whoever may not do this.

@@ -140,4 +140,6 @@ def change_attribute(hsm: "Hsm", handle: int, name: CKA, value: Any, op: int, *,
     key = hsm.store.keys.get(handle)
     if key is None:
         raise not_here(hsm, handle)
-    hsm.set_attribute(key.with_attribute(name, value, by_officer=by_officer), name.name.lower(), value, op)
+    changed = key.with_attribute(name, value, by_officer=by_officer)
+    if changed is not key:
+        hsm.set_attribute(changed, name.name.lower(), value, op)

@@ -32,10 +32,17 @@ class Login(Command):
 
 
 class Logout(Command):
-    """End the client's session here, and its session keys with it."""
+    """End the client's session here, and its session keys with it.
+
+    Args:
+        first: whether this HSM executes the logout for all: usually only that one logs it
+            (AWS CloudHSM User Guide, "Interpreting HSM audit logs").
+    """
 
     name = "logout"
-    opcode = Opcode.LOGOUT
+
+    def __init__(self, first: bool) -> None:
+        self.opcode = Opcode.LOGOUT if first else None
 
     def settle(self, hsm: "Hsm", call: "Call", worked: None) -> None:
         hsm.close_session(call.session, Cause.SESSION_END, call.op)
