@@ -79,6 +79,7 @@ class Chaos(Installer):
                     f"there is no backup {backup!r}; there are {', '.join(self._service.backups) or 'none'}"
                 )
             backup = self._service.backups[backup]
+        self._service.check_backup(backup)  # before anything is lost
         self._service.destroy(hsm)
         hardship = self.began("replaced-hsm", {"hsm": hsm, "backup": backup and backup.id})
         hardship.replacement = self._service.add(zone, backup)
@@ -128,6 +129,8 @@ class Chaos(Installer):
         """
         if direction not in (BOTH, "one-way"):
             raise UsageError(f"direction is 'both' or 'one-way' (from a to b); got {direction!r}")
+        if not isinstance(a, str) or not isinstance(b, str):
+            raise UsageError(f"a partition is between two names, of a client and an HSM or two HSMs; got {a!r} and {b!r}")
         ends = [name for name in (a, b) if name in self._service.hsms or name.startswith("hsm-")]
         for name in ends:
             self._there(name)

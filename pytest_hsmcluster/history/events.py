@@ -129,6 +129,7 @@ OUTSIDE: Mapping[str, str] = {
     "changed": "label",
     "spec": "spec",
     "args": "args",
+    "zone": "zone",
 }
 """Fields with strings that the application chose → what kind of name it is.
 

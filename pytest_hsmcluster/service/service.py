@@ -144,12 +144,7 @@ class Service:
         """
         if not isinstance(zone, str) or not zone:
             raise UsageError(f"zone is the name of an availability zone, such as 'a'; got {zone!r}")
-        own = (self._first_backup, *self.backups.values())
-        if backup is not None and not any(backup is one for one in own):
-            raise UsageError(
-                f"{backup.id} is a backup of {backup.cluster}; an HSM of {self.cluster_id} starts from one of its own: "
-                f"{', '.join(self.backups) or 'there is none yet'}"
-            )
+        self.check_backup(backup)
         if len(self.members) >= MAX_HSMS:
             raise UsageError(f"a cluster has at most {MAX_HSMS} HSMs (AWS CloudHSM quota, fixed)")
         hsm = self._new(zone, Accounts({}))
@@ -157,6 +152,21 @@ class Service:
         self._state(hsm, Kind.JOINING, "create-hsm")
         self.world.scheduler.spawn(self._join(hsm, backup), SERVICE_LANE, f"{hsm.id} joins")
         return hsm
+
+    def check_backup(self, backup: Backup | None) -> None:
+        """Refuse a backup that an HSM of this cluster cannot start from.
+
+        Raises:
+            UsageError: it is of a cluster that this one was not made from, or no backup.
+        """
+        if backup is not None and not isinstance(backup, Backup):
+            raise UsageError(f"backup is what backup() returned, or its id; got {type(backup).__name__}")
+        own = (self._first_backup, *self.backups.values())
+        if backup is not None and not any(backup is one for one in own):
+            raise UsageError(
+                f"{backup.id} is a backup of {backup.cluster}; an HSM of {self.cluster_id} starts from one of its own: "
+                f"{', '.join(self.backups) or 'there is none yet'}"
+            )
 
     def remove(self, id: str) -> None:
         """Take an HSM out of the cluster for good, after a backup of it if it is up."""

@@ -20,7 +20,7 @@ SDK3_FILES = {
     "excerpt of the guide": '{\n    "client": {\n        "create_object_minimum_nodes" : 2\n    }\n}\n',
     "one line": '{"client":{"create_object_minimum_nodes":2},"server":{"hostname":"::1","port":2223}}',
     "all sections empty": '{"ssl":{},"server":{},"loadbalance":{},"dualfactor":{},"client":{}}',
-    "unknown at every level": '{"x":{"y":[1,2.5,{"z":null}]},"client":{"zz":[[]],"zoneid":3,"yy":{"zoneid":"a"}},"w":1}',
+    "unknown everywhere": '{"x":{"y":[1,2.5,{"z":null}]},"client":{"zz":[[]],"zoneid":3,"yy":{"zoneid":"a"}},"w":1}',
     "defaults written out": '{"loadbalance":{"enable":"yes"},"client":{"zoneid":0,"reconnect_attempts":-1}}',
     "odd texts": '{"client":{"CriticalAlertScript":"/opt/Schl\\u00fcssel \\ud800\\n\\"x\\"","log_level":""},"é":"é"}',
     "odd numbers": '{"client":{"workers":123456789012345678901234567890,"own":-0.0,"e":1e-7}}',
@@ -30,7 +30,7 @@ SDK3_FILES = {
 SDK5_FILES = {
     "default": sdk5_config(hostnames=["10.0.0.1", "10.0.0.2"]).text,
     "by id only": '{"clusters":[{"cluster":{"cluster_id":"cluster-1"}}]}',
-    "no options": '{"clusters" : [{"type": "hsm1","cluster":{"servers":[{"hostname":"a","port":2223,"enable":true}]}}]}',
+    "no options": '{"clusters":[{"type": "hsm1","cluster":{"servers":[{"hostname":"a","port":2223,"enable":true}]}}]}',
     "unknown at every level": (
         '{"v":2,"clusters":[{"n":1,"cluster":{"m":{"k":[]},"servers":[{"hostname":"a","az":"b"}],'
         '"options":{"own":[{}],"default_retry_mode":"off"}}}],"logging":{"colour":true}}'

@@ -153,7 +153,7 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path, name):
 
 
 def test_a_write_keeps_permissions_and_links(tmp_path):
-    """A file that others may not read stays so, a new one may be read by the application's user, a link stays a link."""
+    """A file that others may not read stays so, a new one may be read by all, a link stays a link."""
     file, link, fresh = tmp_path / "a.cfg", tmp_path / "link.cfg", tmp_path / "new.cfg"
     file.write_text("old")
     file.chmod(0o600)

@@ -179,7 +179,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
 
 
 def test_the_number_of_hsms_limits_the_minimum(tmp_path):
-    """Above it is refused with the range, equal to it is doubted, below is fine; without HSMs the quota is the limit."""
+    """Above it is refused with the range, equal is doubted, below is fine; without HSMs the quota is the limit."""
     file = _file(tmp_path, {"client": {"create_object_minimum_nodes": 3}})
     assert read_config(file).create_object_minimum_nodes == 3
     assert read_config(file, hsms=4).create_object_minimum_nodes == 3

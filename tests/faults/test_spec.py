@@ -27,15 +27,24 @@ SETTLED = settings(deadline=None, derandomize=True, database=None)
 SCENARIOS = ("kill-mid-create", "delay-sync", "lost-ack")
 
 EXAMPLES = [
-    ("crash @ hsm.commit command=insert_masked nth=1", Fault(Crash(), Point.HSM_COMMIT, When(command="insert_masked", nth=1))),
+    (
+        "crash @ hsm.commit command=insert_masked nth=1",
+        Fault(Crash(), Point.HSM_COMMIT, When(command="insert_masked", nth=1)),
+    ),
     ("delay 30s @ sync.sweep", Fault(Delay(30_000_000_000), Point.SYNC_SWEEP)),
     ("destroy source @ client.clone nth=2 per=op", Fault(Destroy("source"), Point.CLIENT_CLONE, When(nth=2, per="op"))),
-    ("drop @ wire.response op=sign command=sign nth=1", Fault(Drop(), Point.WIRE_RESPONSE, When("sign", "sign", nth=1))),
+    (
+        "drop @ wire.response op=sign command=sign nth=1",
+        Fault(Drop(), Point.WIRE_RESPONSE, When("sign", "sign", nth=1)),
+    ),
     ("fail 0xBB @ hsm.receive hsm=hsm-2", Fault(Fail("187"), Point.HSM_RECEIVE, When(hsm="hsm-2"))),
     ("hold @ hsm.reply client=app#2 user=alice", Fault(Hold(), Point.HSM_REPLY, When(client="app#2", user="alice"))),
     ("pass @ sync.clone key='kek 1' chance=0.25", Fault(Pass(), Point.SYNC_CLONE, When(key="kek 1", chance=0.25))),
     ("corrupt payload @ wire.request", Fault(Corrupt(payload=True), Point.WIRE_REQUEST)),
-    ("fail CKR_DEVICE_ERROR @ hsm.start during=10s..1m", Fault(Fail("CKR_DEVICE_ERROR"), Point.HSM_START, When(during="10s..60s"))),
+    (
+        "fail CKR_DEVICE_ERROR @ hsm.start during=10s..1m",
+        Fault(Fail("CKR_DEVICE_ERROR"), Point.HSM_START, When(during="10s..60s")),
+    ),
 ]  # fmt: skip
 
 
@@ -234,7 +243,10 @@ def test_a_fault_is_made_of_an_effect_a_point_and_a_condition(parts, message):
         ("kill-mid-create", Scenario("kill-mid-create")),
         ("kill-mid-create after_copies=2", Scenario("kill-mid-create", (("after_copies", "2"),))),
         ("delay-sync 30s", Scenario("delay-sync", (), ("30s",))),
-        ("partition 'app 1' '@' 'a=b' direction=to", Scenario("partition", (("direction", "to"),), ("app 1", "@", "a=b"))),
+        (
+            "partition 'app 1' '@' 'a=b' direction=to",
+            Scenario("partition", (("direction", "to"),), ("app 1", "@", "a=b")),
+        ),
         ("lost-ack op=sign key=''", Scenario("lost-ack", (("op", "sign"), ("key", "")))),
     ],
 )  # fmt: skip
@@ -288,7 +300,7 @@ def test_a_spec_is_a_scenario_where_it_has_no_point():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kill-mid-creat", r"no scenario is called 'kill-mid-creat' \(did you mean 'kill-mid-create'\?\); there are delay-sync"),
+        ("kill-mid-creat", r"is called 'kill-mid-creat' \(did you mean 'kill-mid-create'\?\); there are delay-sync"),
         ("crahs", r"no scenario is called 'crahs' \(did you mean 'crash'\?\)"),
         ("crash", "no '@ POINT' in it"),
         ("crash@hsm.commit", "'@' stands alone"),

@@ -139,7 +139,7 @@ def test_a_create_while_the_second_hsm_joins_is_swept_later_without_the_check(ma
 
 @pytest.mark.parametrize(("longest", "taken"), [({}, 20), ({"longest_wait_s": 10}, 10)])
 def test_a_create_without_a_time_out_ends_all_the_same(make, longest, taken):
-    """"No limit" is a day, and can be less: then a silent HSM is not even waited for until its time-out."""
+    """ "No limit" is a day, and can be less: then a silent HSM is not even waited for until its time-out."""
     cluster = make(2, sdk=3, **longest)
     app = cluster.client()
     before = cluster.clock.now

@@ -30,14 +30,16 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(pytester: pytest.Pytester) -> Run:
     """Run pytest on one test file and return the result.
 
-    Args: the file's text, pytest's arguments; `ini=` are more lines of pytest.ini, `conftest=` is a conftest.py.
+    Args: the file's text, pytest's arguments; `ini=` are more lines of pytest.ini, `conftest=` is a conftest.py;
+    `apart=True` is a process of its own.
     """
 
-    def run(source: str, *arguments: str, ini: str = "", conftest: str = "") -> pytest.RunResult:
+    def run(source: str, *arguments: str, ini: str = "", conftest: str = "", apart: bool = False) -> pytest.RunResult:
         pytester.makeini(INI + ini)
         if conftest:
             pytester.makeconftest(conftest)
         pytester.makepyfile(test_it=source)
-        return pytester.runpytest_inprocess("-p", "hsmcluster", *arguments)
+        runpytest = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        return runpytest("-p", "hsmcluster", *arguments)
 
     return run

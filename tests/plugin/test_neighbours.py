@@ -193,7 +193,7 @@ def test_async_tests_are_judged(run, mark, plugin, ini, backends):
     backend = (
         'import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return "asyncio"\n' if plugin == "anyio" else ""
     )
-    result = run(ASYNC.format(mark=mark), "-p", plugin, ini=ini, conftest=backend)
+    result = run(ASYNC.format(mark=mark), "-p", plugin, ini=ini, conftest=backend, apart=True)
     result.assert_outcomes(passed=backends, failed=backends, xfailed=backends)
     assert "lost key 'payroll'" in result.stdout.str()
 
