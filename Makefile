@@ -26,7 +26,10 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 
 cover: $(VENV)/installed ## branch coverage of the package
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m pytest -n 2 -q --cov --cov-report=term
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
 
 oldest: $(VENV)-oldest/installed ## the plugin's own tests on the oldest pytest that is supported
 	$(VENV)-oldest/bin/python -m pytest tests/plugin -q -n 2

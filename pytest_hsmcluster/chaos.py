@@ -130,7 +130,7 @@ class Chaos(Installer):
         if direction not in (BOTH, "one-way"):
             raise UsageError(f"direction is 'both' or 'one-way' (from a to b); got {direction!r}")
         if not isinstance(a, str) or not isinstance(b, str):
-            raise UsageError(f"a partition is between two names, of a client and an HSM or two HSMs; got {a!r} and {b!r}")
+            raise UsageError(f"a partition is between two names, of clients and HSMs; got {a!r} and {b!r}")
         ends = [name for name in (a, b) if name in self._service.hsms or name.startswith("hsm-")]
         for name in ends:
             self._there(name)

@@ -1,6 +1,6 @@
 """Is docs/fidelity.md true of the package, and complete?
 
-No test can tell whether a source says what the page claims; this one tells that every row names one, and tests that exist.
+Whether a source says what the page claims no test can tell. This one tells that sources are named and tests exist.
 """
 
 import ast

@@ -229,7 +229,7 @@ def test_digest_reaches_into_tuples():
 
 def test_digest_does_not_depend_on_the_run_that_took_it():
     """A constant: the canonical form must not change without a new version."""
-    assert History([UP, *call()]).digest() == "5f219ba798cbb763362c754d319f21bb961bd1af990576329d45ebb4247aa3cc"
+    assert History([UP, *call()]).digest() == "755ee306c2ef1bfdb7454f8cd2212a97c0e6d93cbc8d349630cd0cb107a675c4"
 
 
 def test_digest_is_refused_with_a_reason():
