@@ -14,9 +14,6 @@ from .handles import KeyHandle, KeyPair
 from .interface import Template
 from .operations import Operations
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 T = TypeVar("T")
 
 

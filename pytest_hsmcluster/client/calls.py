@@ -19,9 +19,6 @@ from .creation import Creator
 from .handles import KeyHandle, handle_of
 from .process import Process
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class Answer:
     """What an operation gives back, and what its `ok` event says.

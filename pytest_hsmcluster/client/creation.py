@@ -19,9 +19,6 @@ from ..sim.flow import Flow
 from ..sim.scheduler import FOREVER_NS
 from .process import Process
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 UNAVAILABLE_LOG = (
     "Key {handle} does not meet the availability requirements - "
     "The key must be available on at least {copies} HSMs before being used."

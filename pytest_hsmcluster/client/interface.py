@@ -19,9 +19,6 @@ from .config import check_minimum
 from .handles import KeyHandle, KeyPair
 from .operations import PARTS, Operations
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 Template = Mapping[CKA, Any]
 
 

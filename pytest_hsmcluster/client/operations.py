@@ -23,9 +23,6 @@ from .calls import Answer, Caller
 from .creation import timeout_ns
 from .handles import KeyHandle, KeyPair, check_handle, handle_of
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 T = TypeVar("T")
 
 PARTS = {name: part for part, name in CLASSES.items()}

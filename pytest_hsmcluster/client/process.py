@@ -20,9 +20,6 @@ from ..sim.scheduler import FOREVER_NS
 from .retry import backoff_ns
 from .routing import Router
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 log = logging.getLogger("pytest_hsmcluster.client")
 log.addHandler(logging.NullHandler())  # outside pytest nobody has asked for these lines
 

@@ -14,9 +14,6 @@ from .hashing import HASHES
 from .material import Material, curve_of
 from .parameters import CounterKdfParams, EcdhParams, needed, wrong
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 _ECDH: Final = "ECDH1_DERIVE"
 _KDF: Final = "SP800_108_COUNTER_KDF"
 

@@ -20,9 +20,6 @@ from .material import Material, curve_of
 from .parameters import nothing
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 _LONGEST: Final = HASHES["SHA512"].nbytes
 
 

@@ -16,9 +16,6 @@ from .material import Material
 from .parameters import nothing
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 # Limits: AWS CloudHSM User Guide, "Supported mechanisms", maximum data size for each mechanism.
 _HMACS: Final = (
     (CKM.SHA_1_HMAC, "SHA1", 16288),

@@ -25,9 +25,6 @@ from .kinds import KINDS
 from .material import Material
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 _VERSION: Final = b"\x01"
 _NONCE_BYTES: Final = 12
 _HEAD: Final = struct.Struct(">QQHBBBHHHH")

@@ -16,9 +16,6 @@ from .curves import CURVES, Curve, find_curve
 from .kinds import MAX_GENERIC_BYTES, PAIR_KINDS, check_kind, check_rsa_size, check_secret_size, part_name
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 NativeKey = bytes | rsa.RSAPrivateKey | rsa.RSAPublicKey | ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey
 
 _DER = serialization.Encoding.DER

@@ -43,9 +43,6 @@ from .policy import (
 from .source import KeySource
 from .wrapping import WRAPPINGS
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 __all__ = [
     "MECHANISMS",
     "NEEDS",

@@ -17,9 +17,6 @@ from .material import Material
 from .parameters import OaepParams, PssParams, nothing, optional, wrong
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 _PKCS1: Final = padding.PKCS1v15()
 _OAEP: Final = OaepParams()
 _PSS: Final = PssParams()

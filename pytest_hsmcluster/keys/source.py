@@ -14,9 +14,6 @@ from ..errors import UsageError
 from .curves import CURVES
 from .rsa_pool import TEST_PRIMES
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class KeySource(Protocol):
     """Whatever makes random bytes and keys.

@@ -16,9 +16,6 @@ from .material import Material
 from .parameters import CtrParams, GcmParams, IvParams, needed, nothing, optional, wrong
 from .source import KeySource
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 IV_BYTES: Final = 12
 _TAG_BITS: Final = (96, 104, 112, 120, 128)
 _NO_AAD: Final = GcmParams()

@@ -19,9 +19,6 @@ from .rsa import oaep_decrypt, oaep_encrypt, oaep_padding, pkcs1_decrypt, pkcs1_
 from .source import KeySource
 from .symmetric import gcm_decrypt, gcm_encrypt
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 _RSA_AES: Final = RsaAesParams()
 _NamedWrap = Callable[[str, Material, Material, object, KeySource], bytes]
 _NamedUnwrap = Callable[[str, Material, bytes, object], bytes]

@@ -13,9 +13,6 @@ from ..service.hsm import Hsm, World
 from ..service.trouble import ConnectionReset, MessageLost
 from ..sim.flow import Flow
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 BOTH = "both"
 
 

@@ -12,9 +12,6 @@ from enum import StrEnum
 
 from ..errors import AccountLocked, LoginFailed, TemplateInvalid, UsageError
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 NAME = re.compile(r"[A-Za-z0-9_]{1,31}")
 
 

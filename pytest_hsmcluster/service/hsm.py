@@ -25,9 +25,6 @@ from .profile import Profile
 from .register import Register
 from .trouble import Trouble
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class HsmState(StrEnum):
     """How an HSM is.  A throttled or partitioned one is up."""

@@ -17,9 +17,6 @@ from typing import Any
 from ..errors import Stuck, UsageError
 from .flow import Flow, Join, Signal, Wait
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 FOREVER_NS = 1 << 62
 TEST_LANE = 0
 SERVICE_LANE = 1

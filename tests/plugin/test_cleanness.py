@@ -80,7 +80,7 @@ def test_no_temporary_file_stays(run, pytester, monkeypatch, tmp_path):
     assert written == ["cloudhsm-pkcs11.cfg"]
 
 
-HEAVY = ("cryptography", "faker", "hypothesis", "asyncio", "sqlite3")
+HEAVY = ("cryptography", "faker", "hypothesis", "asyncio")
 THIN = {
     "extensions",
     "fixtures",

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from ..calls import Call
     from ..hsm import Hsm
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class Command:
     """One request to one HSM.

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from ..calls import Call
     from ..hsm import Hsm
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class Birth(Command):
     """Makes keys that have not been there before."""

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from ..calls import Call
     from ..hsm import Hsm
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class DeleteKey(Command):
     """Remove a key; only its owner may.

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from ..calls import Call
     from ..hsm import Hsm
 
-# pytest prints the arguments of the frames of a traceback; keys and passwords are among ours.
-__tracebackhide__ = True
-
 
 class PublicKey(Command):
     """Hand out the public half of a pair, as SubjectPublicKeyInfo DER; a secret key has none."""
