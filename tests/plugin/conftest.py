@@ -21,7 +21,8 @@ INI = "[pytest]\nfilterwarnings = error\n"
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HSM_SEED", raising=False)
+    for name in ("HSM_SEED", "CI", "BUILD_NUMBER"):  # in CI pytest does not shorten its summary
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
