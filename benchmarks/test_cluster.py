@@ -49,7 +49,7 @@ def test_busy_sweep(benchmark: Any, keys: int) -> None:
     """Each key goes to one HSM by the sweep; what was there before costs nothing."""
 
     def prepare() -> tuple[tuple[HsmCluster], dict[str, Any]]:
-        cluster = HsmCluster(3, seed=1, sweep=False)
+        cluster = HsmCluster(3, seed=1, sweep=False, routing="pinned", pinned_to="hsm-1")
         app = cluster.client("app")
         for _ in range(keys):
             app.generate_key("AES", 256)

@@ -1,6 +1,7 @@
 """What do keys cost through the client, raw, and in SoftHSM2?"""
 
 import os
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -71,7 +72,8 @@ class TestSign:
 
         curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
         _, private = softhsm.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair()
-        benchmark(lambda: private.sign(DATA, mechanism=Mechanism.ECDSA_SHA256))
+        # SoftHSM2 2.6.1 has no ECDSA with a hash of its own.
+        benchmark(lambda: private.sign(sha256(DATA).digest(), mechanism=Mechanism.ECDSA))
 
     def test_raw(self, benchmark: Any) -> None:
         key, scheme = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(hashes.SHA256())

@@ -56,7 +56,7 @@ def refuse_settings(config: pytest.Config) -> None:
     wrong = [f"--hsm-chaos: {text}" for text in _wrong_specs(settings.chaos, config.hook)]
     known = [*CHECKS, *extensions.checks(config.hook)]
     wrong += [f"ini hsm_checks: {text}" for text in _unknown_checks(settings.checks, known)]
-    wrong += [f"ini {text}" for text in _wrong_arguments(dict(settings.defaults))]
+    wrong += [f"ini hsm_{text}" for text in _wrong_arguments(dict(settings.defaults))]
     if wrong:
         raise pytest.UsageError("\n".join(wrong))
 

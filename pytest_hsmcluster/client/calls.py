@@ -19,6 +19,9 @@ from .creation import Creator
 from .handles import KeyHandle, handle_of
 from .process import Process
 
+# Plain text, as in `Faults.reach`: what most records are made of is nothing that the garbage collector follows.
+_INVOKE, _OK = Kind.INVOKE.value, Kind.OK.value
+
 
 class Answer:
     """What an operation gives back, and what its `ok` event says.
@@ -77,7 +80,7 @@ class Caller:
         if key is not None:
             label, cls, kind, token = key.label, key.cls, key.kind, key.token
             call.label, call.handle = label, key.number
-        append((Kind.INVOKE, scheduler.now_ns, op, client, process.user, name, about, label, cls, kind, token, args))
+        append((_INVOKE, scheduler.now_ns, op, client, process.user, name, about, label, cls, kind, token, args))
         try:
             answer = yield from body(call)
         except ClusterError as error:
@@ -98,7 +101,7 @@ class Caller:
             append((Kind.INFO, scheduler.now_ns, op, client, name, "Cancelled", int(CKR.OK), None, about))
             process.next_generation()
             raise
-        append((Kind.OK, scheduler.now_ns, op, client, name, answer.keys, answer.made))
+        append((_OK, scheduler.now_ns, op, client, name, answer.keys, answer.made))
         return answer.value
 
     def _adapt(self, error: ClusterError) -> None:

@@ -317,12 +317,14 @@ class Process:
             left_ns = call.deadline_ns - self.world.scheduler.now_ns
             if left_ns > 0 and not self.world.scheduler.ahead(left_ns):
                 yield left_ns
+            self.check_alive()  # the dead are told that they died, whatever they waited for
             if call.deadline_ns < until_ns:  # else the application ran out of time, which says nothing of the HSM
                 self.connection_lost(hsm)
             raise RequestTimeout(
                 f"{name} on {hsm} was not answered in time; it may or may not have been done: look before repeating it",
                 hsm=hsm,
             )
+        self.check_alive()
         self.connection_lost(hsm)
         if silence is Silence.REFUSED:
             raise HsmUnavailable(f"HSM CLUSTER ERROR: Server in cluster is unavailable: {hsm} refused {name}", hsm=hsm)

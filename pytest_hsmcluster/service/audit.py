@@ -93,13 +93,24 @@ class AuditEntry:
         )
 
 
-AuditRecord = tuple[int, int, Opcode, int, int, str, str | None, tuple[int, ...]]
-"""instant ns, reboots, opcode, session, response, text, user, handles"""
+AuditRecord = tuple[int, int, str, int, int, str, str | None, tuple[int, ...]]
+"""instant ns, reboots, name of the opcode, session, response, text, user, handles"""
 
 
 def entries(records: list[AuditRecord]) -> list[AuditEntry]:
     """Return the readable form of an audit log."""
     return [
-        AuditEntry(at // 1000, n, reboots, opcode.value[0], opcode.value[1], session, response, text, user, handles)
+        AuditEntry(
+            at // 1000,
+            n,
+            reboots,
+            Opcode[opcode].value[0],
+            Opcode[opcode].value[1],
+            session,
+            response,
+            text,
+            user,
+            handles,
+        )
         for n, (at, reboots, opcode, session, response, text, user, handles) in enumerate(records)
     ]

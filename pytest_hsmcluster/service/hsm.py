@@ -237,7 +237,7 @@ class Hsm:
         handles: tuple[int, ...] = (),
     ) -> None:
         """Add an entry to the audit log."""
-        self._audit.append((self.scheduler.now_ns, self.boots, opcode, session, response, text, user, handles))
+        self._audit.append((self.scheduler.now_ns, self.boots, opcode._name_, session, response, text, user, handles))
 
     # -- what commands need ----------------------------------------------------------
 

@@ -15,6 +15,9 @@ from ..sim.scheduler import Scheduler
 CLASSES = {CKO.SECRET_KEY: "secret", CKO.PRIVATE_KEY: "private", CKO.PUBLIC_KEY: "public"}
 
 
+_HELD = Kind.HELD.value  # plain text, which the garbage collector does not follow; see `Faults.reach`
+
+
 @dataclass(frozen=True, slots=True)
 class StoredKey:
     """One key as one HSM holds it; the same object serves on every HSM until one of them changes it.
@@ -141,13 +144,13 @@ class KeyStore:
         self.keys[key.handle] = key
         self._journal.append(
             (
-                Kind.HELD,
+                _HELD,
                 self._scheduler.now_ns,
                 op,
                 self.hsm,
                 key.name,
                 key.handle,
-                cause,
+                str(cause),
                 key.mat,
                 key.session is None,
                 key.cls,

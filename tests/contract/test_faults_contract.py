@@ -1,8 +1,10 @@
 """Do faults and hardships do what the contract's table says, and print as what they are?"""
 
+import asyncio
+
 import pytest
 
-from pytest_hsmcluster import ClusterError, KeyCapacityReached, UsageError
+from pytest_hsmcluster import ApplicationDied, ClusterError, KeyCapacityReached, UsageError
 
 
 @pytest.mark.parametrize(("hsms", "copies"), [(hsms, copies) for hsms in (2, 3, 4) for copies in range(1, hsms + 1)])
@@ -86,3 +88,19 @@ def test_every_block_ends_what_it_began_after_an_exception_too(make):
     assert [hsm.state for hsm in cluster.hsms] == ["up", "up", "up"]
     cluster.client().generate_key("AES", 256, label="k")
     cluster.check.durable(copies=3)
+
+
+@pytest.mark.parametrize("waits", ["hold @ hsm.execute op=encrypt", "drop @ wire.request op=encrypt"])
+def test_all_calls_of_an_application_that_dies_are_told_so(make, waits):
+    """Those too that were waiting for an HSM, whatever became of their requests."""
+    cluster = make()
+
+    async def story():
+        app = cluster.async_client()
+        key = await app.generate_key("AES", 256, label="k")
+        cluster.chaos.inject(waits)
+        cluster.chaos.inject("crash @ client.send op=random")
+        return await asyncio.gather(app.encrypt(key, b"data"), app.random(1), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(story())] == [ApplicationDied, ApplicationDied]
+    assert [event.kind for event in cluster.history.operations][-2:] == ["info", "info"]
