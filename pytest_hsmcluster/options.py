@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -20,8 +19,7 @@ TIMELINES = ("on-failure", "always", "never")
 CATALOGUES = ("points", "effects", "scenarios", "checks")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for the whole run.
 
     Attributes:

@@ -5,16 +5,14 @@ Every collected module is asked this, so it looks before it builds anything.
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from .markers import OURS, Level, levels, unwrapped
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A test, or a class of tests, and our marks of all its levels."""
 
     name: str
