@@ -61,6 +61,8 @@ class Hardship:
         if not self.active:
             return
         self.active = False
+        struck = self.hits
+        self._hits = lambda: struck  # what is taken back below is no reason to count differently
         self._chaos.hardships.remove(self)
         for injection in self.injections:
             injection.remove()

@@ -26,6 +26,7 @@ class Installer:
         self.hardships: list[Hardship] = []
         self.scenarios = scenarios
         self.closed = False
+        self._begun: list[Hardship] = []
         self._all_of_it = service
         self._faults = service.world.faults
 
@@ -92,9 +93,10 @@ class Installer:
         return self._faults.all.copy()
 
     @property
-    def unfired(self) -> list[Injection]:
-        """Faults that had to fire and never did."""
-        return [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]
+    def unfired(self) -> list[Injection | Hardship]:
+        """Faults that had to fire and never did, and hardships of another kind that never struck."""
+        faults = [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]
+        return [*faults, *(one for one in self._begun if not one.injections and one.hits == 0)]
 
     def undo_all(self) -> None:
         """End every hardship and take out every fault, the newest first."""
@@ -117,6 +119,7 @@ class Installer:
         injections = tuple(self._faults.inject(fault, may_miss=index > 0) for index, fault in enumerate(faults))
         hardship = Hardship(self, name, arguments, undo, injections, hits)
         self.hardships.append(hardship)
+        self._begun.append(hardship)
         return hardship
 
     # -- inside ----------------------------------------------------------------------------

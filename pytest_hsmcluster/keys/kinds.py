@@ -51,7 +51,7 @@ def check_secret_size(kind: str, bits: int, max_generic_bytes: int = MAX_GENERIC
         if bits % 8 == 0 and 1 <= bits // 8 <= max_generic_bytes:
             return
         allowed = f"1 to {max_generic_bytes} whole bytes"
-    raise TemplateInvalid(f"a {kind} key has {allowed}, not {bits} bits", ckr=CKR.KEY_SIZE_RANGE)
+    raise TemplateInvalid(f"{kind} keys have {allowed}, not {bits} bits", ckr=CKR.KEY_SIZE_RANGE)
 
 
 def check_rsa_size(bits: object) -> None:

@@ -6,6 +6,7 @@ from pytest_hsmcluster import (
     Crash,
     Fault,
     HsmBusy,
+    HsmCluster,
     HsmState,
     HsmUnavailable,
     KeyCapacityReached,
@@ -613,3 +614,16 @@ def test_a_key_that_died_with_its_hsm_is_still_missed_elsewhere(cluster, app):
     with pytest.raises(KeyNotOnHsm):
         app.encrypt(key, b"data")
     assert [finding.label for finding in cluster.check.lost_keys()] == ["kek"]
+
+
+def test_a_detour_that_no_call_took_is_unfired():
+    """A hardship counts by its cause: sending calls to an HSM strikes when a call is sent there."""
+    with HsmCluster(2, seed=1) as cluster:
+        client = cluster.client()
+        detour = cluster.chaos.route_to("hsm-2")
+        assert [str(one) for one in cluster.chaos.unfired] == [str(detour)]
+        client.random(8)
+        assert (detour.hits, cluster.chaos.unfired) == (1, [])
+        with cluster.chaos.route_to("hsm-1") as unused:
+            pass
+        assert (unused.hits, cluster.chaos.unfired) == (0, [unused])
