@@ -77,13 +77,20 @@ class Attributes(Mapping[CKA, Value]):
 
     Iterates in numeric order. Holds what the service stores; the values that are part of
     the key material (modulus, point, check value) are read through `read_attribute`.
+    A copy that came packed is unpacked when it is first read: most copies never are.
     """
 
-    __slots__ = ("_packed", "_values")
+    __slots__ = ("_packed", "_unpacked")
 
     def __init__(self, values: Mapping[CKA, Value]) -> None:
-        self._values: dict[CKA, Value] = dict(values)
+        self._unpacked: dict[CKA, Value] | None = dict(values)
         self._packed: bytes | None = None
+
+    @property
+    def _values(self) -> dict[CKA, Value]:
+        if self._unpacked is None:
+            self._unpacked = _unpacked(self.packed())
+        return self._unpacked
 
     def __getitem__(self, key: CKA) -> Value:
         return self._values[key]
@@ -102,7 +109,8 @@ class Attributes(Mapping[CKA, Value]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Attributes):
-            return self is other or self._values == other._values
+            same = self._packed is not None and self._packed == other._packed
+            return self is other or same or self._values == other._values
         return Mapping.__eq__(self, other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -122,7 +130,9 @@ class Attributes(Mapping[CKA, Value]):
     @property
     def label(self) -> str:
         """The label, or an empty string."""
-        return str(self._values.get(CKA.LABEL, ""))
+        if self._unpacked is None:
+            return next((str(value) for key, value in _own_entries(self.packed()) if key is CKA.LABEL), "")
+        return str(self._unpacked.get(CKA.LABEL, ""))
 
     def with_changes(self, changes: Template, by_officer: bool = False) -> "Attributes":
         """Return these attributes with some of them changed; all changes or none.
@@ -193,19 +203,29 @@ class Attributes(Mapping[CKA, Value]):
     @classmethod
     def unpack(cls, packed: bytes) -> "Attributes":
         """Return the attributes that `packed` gave."""
-        shared, own = _HEAD.unpack_from(packed)
-        at = _HEAD.size + shared
-        values = _shape(packed[_HEAD.size : at]).copy()
-        for _ in range(own):
-            key, value, at = _read_entry(packed, at)
-            values[key] = value
         made = cls.__new__(cls)
-        made._values = values
+        made._unpacked = None
         made._packed = packed
         return made
 
 
 _KEYS: Final = {int(key): key for key in CKA}
+
+
+def _unpacked(packed: bytes) -> dict[CKA, Value]:
+    shared, _ = _HEAD.unpack_from(packed)
+    values = _shape(packed[_HEAD.size : _HEAD.size + shared]).copy()
+    values.update(_own_entries(packed))
+    return values
+
+
+def _own_entries(packed: bytes) -> Iterator[tuple[CKA, Value]]:
+    """Iterate over what a key does not share with others of its shape."""
+    shared, own = _HEAD.unpack_from(packed)
+    at = _HEAD.size + shared
+    for _ in range(own):
+        key, value, at = _read_entry(packed, at)
+        yield key, value
 
 
 def _entry(key: CKA, value: Value) -> bytes:

@@ -44,7 +44,7 @@ class StoredKey:
 
     @property
     def label(self) -> str:
-        return str(self.attributes[CKA.LABEL])
+        return self.attributes.label
 
     @property
     def cls(self) -> str:
