@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .trial import TRIAL, Trial
+from .keeping import TRIAL
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from .cluster import HsmCluster
     from .history.history import History
     from .sim.clock import HsmClock
+    from .trial import Trial
 
 
 @pytest.fixture
-def _hsm_trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
+def _hsm_trial(request: pytest.FixtureRequest) -> "Iterator[Trial]":
     """What this run of the test has of ours; its clusters are closed with it."""
+    from .trial import Trial
+
     trial = request.node.stash[TRIAL] = Trial(request.node)
     yield trial
     trial.close()
 
 
 @pytest.fixture
-def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: Trial) -> "HsmCluster":
+def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: "Trial") -> "HsmCluster":
     """A fresh emulated CloudHSM cluster with real keys, shaped by the marker `hsm_cluster`.
 
     In a `unittest.TestCase` it is also `self.hsm_cluster`.
@@ -79,7 +82,7 @@ def hsm_clock(hsm_cluster: "HsmCluster") -> "HsmClock":
 
 
 @pytest.fixture
-def hsm_cluster_factory(_hsm_trial: Trial) -> "Callable[..., HsmCluster]":
+def hsm_cluster_factory(_hsm_trial: "Trial") -> "Callable[..., HsmCluster]":
     """Make a second cluster, or one of another shape: takes what the marker takes; closed and checked with the test."""
     return _hsm_trial.cluster
 
@@ -102,7 +105,7 @@ def hsm_config_file(hsm_cluster: "HsmCluster", tmp_path: Path) -> Callable[..., 
 
 
 @pytest.fixture
-def hsm_faker(_hsm_trial: Trial) -> "Faker":
+def hsm_faker(_hsm_trial: "Trial") -> "Faker":
     """A `faker.Faker`, seeded from the test's seed; adds hsm_key_label, hsm_user_name, hsm_pin and hsm_payload."""
     from faker import Faker
 

@@ -6,6 +6,7 @@ does the same.  What is needed to emulate a cluster is imported when the first t
 
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,10 +22,13 @@ from .fixtures import hsm_cluster_factory as hsm_cluster_factory
 from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
+from .keeping import TALLY, TRIAL
 from .markers import OURS, SIGNATURES, levels
 from .options import CACHED_SEED, SETTINGS, add_options, read_settings
 from .subjects import Subject, subjects_in
-from .trial import TALLY, TRIAL, Trial
+
+if TYPE_CHECKING:
+    from .trial import Trial
 
 pytest.register_assert_rewrite("pytest_hsmcluster.checkers")
 
@@ -172,7 +176,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
         terminalreporter.write_line(reporting.summary(settings, tally))
 
 
-def _tell(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> None:
+def _tell(trial: "Trial", report: pytest.TestReport, error: BaseException | None) -> None:
     """Add our sections to a report; with the last one count the clusters."""
     if not trial.clusters:
         return
@@ -217,7 +221,7 @@ def _judge_late_markers(item: pytest.Item) -> None:
         pytest.fail(text, pytrace=False)
 
 
-def _begin_storm(trial: Trial) -> None:
+def _begin_storm(trial: "Trial") -> None:
     from .errors import UsageError
 
     try:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from .trial import TALLY, Trial
+from .keeping import TALLY
+from .trial import Trial
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from .options import SETTINGS
 
 if TYPE_CHECKING:
     from .cluster import HsmCluster
-    from .tally import Tally
 
 
 class Trial:
@@ -95,11 +94,6 @@ class Trial:
     def _install(self) -> None:
         for spec in self.specs:
             self.clusters[0].chaos.install(spec)
-
-
-TRIAL = pytest.StashKey[Trial]()
-TALLY: "pytest.StashKey[Tally]" = pytest.StashKey()
-"""How much of us this process used; nothing as long as no test wanted a cluster."""
 
 
 def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Collector) -> dict[str, Any]:

@@ -81,17 +81,7 @@ def test_no_temporary_file_stays(run, pytester, monkeypatch, tmp_path):
 
 
 HEAVY = ("cryptography", "faker", "hypothesis", "asyncio")
-THIN = {
-    "extensions",
-    "fixtures",
-    "hookspecs",
-    "identities",
-    "markers",
-    "options",
-    "plugin",
-    "subjects",
-    "trial",
-}
+THIN = {"fixtures", "hookspecs", "keeping", "markers", "options", "plugin", "subjects"}
 
 
 def test_plain_run_imports_nothing_heavy(pytester):
