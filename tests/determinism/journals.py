@@ -26,8 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.getoption("--journals")
     if folder is not None:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "master")
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        _record(Path(folder, f"{worker}.tsv"))
+        run = Path(folder).resolve()  # tests change the working directory
+        run.mkdir(parents=True, exist_ok=True)
+        _record(run / f"{worker}.tsv")
 
 
 def _record(file: Path) -> None:
