@@ -163,7 +163,7 @@ def _defaults(kind: str, part: CKO, origin: Origin, bits: int, curve: str | None
     """Return the attributes of a key made without a template; callers copy it."""
     _check_pair(kind, part)
     made_here = origin == "generate"
-    symmetric = part is CKO.SECRET_KEY
+    symmetric = part == CKO.SECRET_KEY  # equal numbers share one place in the cache, whatever their type
     defaults: dict[CKA, Value] = {
         CKA.CLASS: int(part),
         CKA.KEY_TYPE: int(KINDS[kind]),
