@@ -52,7 +52,6 @@ class Cause(StrEnum):
     JOIN = "join"
     RESTORE = "restore"
     SYNC_KEY = "sync_key"
-    SEED = "seed"
     DELETE = "delete"
     CLEANUP = "cleanup"
     SESSION_END = "session_end"

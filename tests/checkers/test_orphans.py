@@ -118,7 +118,7 @@ def test_key_whose_create_is_still_running_is_no_orphan(tell):
     HsmCheck(story.history).no_orphan_keys()
 
 
-@pytest.mark.parametrize("cause", ["seed", "join", "restore", "sync_key"])
+@pytest.mark.parametrize("cause", ["join", "restore", "sync_key"])
 def test_key_that_this_run_did_not_make_is_no_orphan(tell, cause):
     """Seeded, restored from a backup or copied from another cluster: nobody is told of such keys."""
     story = tell()

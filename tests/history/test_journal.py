@@ -135,7 +135,7 @@ def test_causes_that_only_other_tests_bring_about_are_few(toured):
     """Every birth, and of the rest all that one cluster can do by itself."""
     seen = {event.cause for event in toured.history.of(Kind.HELD, Kind.GONE, Kind.TOMBSTONED)}
     missing = [cause for cause in Cause if cause not in seen]
-    assert missing == [Cause.DERIVE, Cause.RESTORE, Cause.SYNC_KEY, Cause.SEED, Cause.CRASH]
+    assert missing == [Cause.DERIVE, Cause.RESTORE, Cause.SYNC_KEY, Cause.CRASH]
     assert all(cause in seen for cause in BIRTHS if cause is not Cause.DERIVE)
 
 
