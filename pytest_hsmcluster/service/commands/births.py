@@ -137,11 +137,34 @@ class ImportKey(Birth):
         return ((made, self.attributes(made, "import", self.template)),)
 
 
-class UnwrapKey(Using, Birth):
+class FromKey(Using, Birth):
+    """Makes a key out of another one: its admission is that of a use and that of an import."""
+
+    changes = True
+
+    def __init__(
+        self,
+        handle: int,
+        mechanism: Mechanism | None,
+        params: Any,
+        kind: str,
+        label: str,
+        token: bool,
+        template: Mapping[CKA, Any] | None,
+    ) -> None:
+        Using.__init__(self, handle, mechanism, params)
+        Birth.__init__(self, label, token, template)
+        self.kind = kind
+
+    def admit(self, hsm: "Hsm", call: "Call") -> None:
+        super().admit(hsm, call)
+        mechanisms.check_policy("import", None, self.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
+
+
+class UnwrapKey(FromKey):
     """Open a wrapped key and keep what was in it."""
 
     name = "unwrap_key"
-    changes = True
     operation = "unwrap"
     opcode = Opcode.UNWRAP_KEY
     cause = Cause.UNWRAP
@@ -158,36 +181,23 @@ class UnwrapKey(Using, Birth):
         token: bool,
         template: Mapping[CKA, Any] | None,
     ) -> None:
-        Using.__init__(self, handle, mechanism, params)
-        Birth.__init__(self, label, token, template)
+        super().__init__(handle, mechanism, params, kind, label, token, template)
         self._blob = blob
-        self.kind = kind
         self.part = part
 
-    def admit(self, hsm: "Hsm", call: "Call") -> None:
-        super().admit(hsm, call)
-        mechanisms.check_policy("import", None, self.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
-
     def work(self, hsm: "Hsm", call: "Call") -> tuple[tuple[Material, Attributes], ...]:
-        wrapping = hsm.key_for(call, self.handle)
+        wrapping, most = hsm.key_for(call, self.handle), hsm.profile.max_generic_bytes
         made = mechanisms.unwrap(
-            wrapping.material,
-            self.chosen,
-            self._blob,
-            self.kind,
-            self.part,
-            self.params,
-            max_generic_bytes=hsm.profile.max_generic_bytes,
+            wrapping.material, self.chosen, self._blob, self.kind, self.part, self.params, max_generic_bytes=most
         )
         template = with_unwrap_template(wrapping.attributes, self.template)
         return ((made, self.attributes(made, "unwrap", template)),)
 
 
-class DeriveKey(Using, Birth):
+class DeriveKey(FromKey):
     """Derive a secret key from another key."""
 
     name = "derive_key"
-    changes = True
     operation = "derive"
     opcode = Opcode.DERIVE_KEY
     cause = Cause.DERIVE
@@ -203,23 +213,10 @@ class DeriveKey(Using, Birth):
         token: bool,
         template: Mapping[CKA, Any] | None,
     ) -> None:
-        Using.__init__(self, handle, mechanism, params)
-        Birth.__init__(self, label, token, template)
-        self.kind = kind
+        super().__init__(handle, mechanism, params, kind, label, token, template)
         self.bits = bits
 
-    def admit(self, hsm: "Hsm", call: "Call") -> None:
-        super().admit(hsm, call)
-        mechanisms.check_policy("import", None, self.kind, hsm.profile.fips, sdk=hsm.profile.sdk)
-
     def work(self, hsm: "Hsm", call: "Call") -> tuple[tuple[Material, Attributes], ...]:
-        base = hsm.key_for(call, self.handle)
-        made = mechanisms.derive(
-            base.material,
-            self.chosen,
-            self.params,
-            self.kind,
-            self.bits,
-            max_generic_bytes=hsm.profile.max_generic_bytes,
-        )
+        base, most = hsm.key_for(call, self.handle), hsm.profile.max_generic_bytes
+        made = mechanisms.derive(base.material, self.chosen, self.params, self.kind, self.bits, max_generic_bytes=most)
         return ((made, self.attributes(made, "derive", self.template, base.attributes)),)
