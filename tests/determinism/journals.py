@@ -7,13 +7,13 @@ A pytest plugin and a comparison; `make same` uses both:
 
 Each worker appends lines `test file TAB digest` to a file of its own in FOLDER/RUN, one for each
 cluster that a test closes; clusters with a real clock have no digest and are passed over.  The file
-and not the test is noted because a cluster that a whole module shares is closed by whoever comes last.
+and not the test is noted because a cluster that a whole module shares is closed by whoever comes last,
+and a digest counts once in a file because each worker has such a cluster of its own.
 Runs of pytest inside of a test are left out: some of them draw a random seed on purpose.
 """
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,23 +56,23 @@ def _record(file: Path) -> None:
 def compare(folder: Path) -> int:
     """Print what differs between the runs in a folder and return in how many test files."""
     runs = {run.name: _read(run) for run in sorted(folder.iterdir()) if run.is_dir()}
-    nodes = sorted({node for run in runs.values() for node in run})
-    differ = [node for node in nodes if len({tuple(sorted(run.get(node, {}).items())) for run in runs.values()}) > 1]
-    for node in differ:
-        sys.stdout.write(f"differs: {node}\n")
-    clusters = sum(sum(found.values()) for found in next(iter(runs.values()), {}).values())
+    files = sorted({file for run in runs.values() for file in run})
+    differ = [file for file in files if len({frozenset(run.get(file, ())) for run in runs.values()}) > 1]
+    for file in differ:
+        sys.stdout.write(f"differs: {file}\n")
+    digests = sum(len(found) for found in next(iter(runs.values()), {}).values())
     sys.stdout.write(
-        f"{len(runs)} runs ({', '.join(runs)}), {clusters} clusters in {len(nodes)} test files: {len(differ)} differ\n"
+        f"{len(runs)} runs ({', '.join(runs)}), {digests} digests in {len(files)} test files: {len(differ)} differ\n"
     )
     return len(differ)
 
 
-def _read(run: Path) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {}
+def _read(run: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
     for file in sorted(run.glob("*.tsv")):
         for line in file.read_text().splitlines():
             node, _, digest = line.rpartition("\t")
-            found.setdefault(node, Counter())[digest] += 1
+            found.setdefault(node, set()).add(digest)
     return found
 
 
