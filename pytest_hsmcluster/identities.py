@@ -5,14 +5,31 @@ from typing import Any
 
 import pytest
 
+from .keeping import CASE
 from .options import SETTINGS
+
+SHARD = "_hsm_shard"
+"""Name of the parameter that tells the shards of a sweep apart."""
 
 
 def identity(item: pytest.Item) -> str:
-    """Return the node id as collected: without the `@group` that xdist appends under `--dist=loadgroup`.
+    """Return the node id as collected: without a sweep's spec or shard, and without xdist's `@group`.
 
-    The seed of a test is derived from it, so that reruns, workers and replays have the same one.
+    The seed of a test is derived from it, so that reruns, cases, shards, workers and replays have the same one.
     """
+    case = item.stash.get(CASE, None)
+    if case is not None:
+        return case.test
+    nodeid = ungrouped(item)
+    parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    if SHARD not in parameters:
+        return nodeid
+    shard = str(parameters[SHARD])
+    return nodeid.removesuffix(f"[{shard}]") if nodeid.endswith(f"[{shard}]") else nodeid.replace(f"-{shard}]", "]")
+
+
+def ungrouped(item: pytest.Item) -> str:
+    """Return the node id without what xdist appends under `--dist=loadgroup`."""
     nodeid = item.nodeid
     if "@" not in nodeid or not item.config.getoption("loadgroup", False):
         return nodeid
@@ -24,7 +41,8 @@ def replay_command(item: pytest.Item) -> str:
     """Return one line for a shell that runs a test with the seed, the faults and the options of this run."""
     settings = item.config.stash[SETTINGS]
     words = ["pytest", identity(item), f"--hsm-seed={settings.seed}"]
-    words += [f"--hsm-chaos={spec}" for spec in settings.chaos]
+    case = item.stash.get(CASE, None)
+    words += [f"--hsm-chaos={spec}" for spec in (*settings.chaos, *(case.specs if case else ()))]
     # The application may draw from `random`, which pytest-randomly seeds for each test.
     randomly: Any = item.config.getoption("randomly_seed", None)
     if isinstance(randomly, int):

@@ -1,6 +1,7 @@
 """How is a fault or a hardship put into a cluster, and how is it taken out again?"""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .errors import UsageError
@@ -9,8 +10,9 @@ from .faults.injector import Injection
 from .faults.points import Point, nearest
 from .faults.spec import Fault, parse_fault, parse_spec
 from .faults.when import When
-from .hardships import Hardship, ScenarioKind
+from .hardships import DURING, Hardship, ScenarioKind
 from .service.service import Service
+from .sim.scheduler import SERVICE_LANE, Timer
 
 
 class Installer:
@@ -18,12 +20,14 @@ class Installer:
 
     Attributes:
         hardships: those that have not ended, in the order in which they began.
+        awaited: those whose window has not come yet.
         scenarios: by name, what `install` knows; other packages' too under pytest.
         closed: whether the cluster is; then nothing can be installed.
     """
 
     def __init__(self, service: Service, scenarios: Mapping[str, ScenarioKind]) -> None:
         self.hardships: list[Hardship] = []
+        self.awaited: list[Hardship] = []
         self.scenarios = scenarios
         self.closed = False
         self._begun: list[Hardship] = []
@@ -87,6 +91,13 @@ class Installer:
             return self.inject(parsed)
         return self.scenarios[parsed.name].install(self, parsed)
 
+    def allow_miss(self, installed: Injection | Hardship) -> None:
+        """Let what was installed end without a hit."""
+        injections = (installed,) if isinstance(installed, Injection) else installed.injections
+        for injection in injections:
+            injection.may_miss = True
+        installed.may_miss = True
+
     @property
     def injections(self) -> list[Injection]:
         """Every fault that was ever installed, in install order, also those taken out again."""
@@ -96,11 +107,11 @@ class Installer:
     def unfired(self) -> list[Injection | Hardship]:
         """Faults that had to fire and never did, and hardships of another kind that never struck."""
         faults = [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]
-        return [*faults, *(one for one in self._begun if not one.injections and one.hits == 0)]
+        return [*faults, *(one for one in self._begun if not one.injections and not one.may_miss and one.hits == 0)]
 
     def undo_all(self) -> None:
         """End every hardship and take out every fault, the newest first."""
-        for hardship in reversed(self.hardships.copy()):
+        for hardship in reversed([*self.hardships, *self.awaited]):
             hardship.end()
         for injection in reversed(self._faults.installed.copy()):
             injection.remove()
@@ -119,6 +130,54 @@ class Installer:
         injections = tuple(self._faults.inject(fault, may_miss=index > 0) for index, fault in enumerate(faults))
         hardship = Hardship(self, name, arguments, undo, injections, hits)
         self.hardships.append(hardship)
+        self._begun.append(hardship)
+        return hardship
+
+    def in_window(
+        self, name: str, arguments: Mapping[str, Any], window: tuple[int, int], begin: Callable[[], Hardship]
+    ) -> Hardship:
+        """Return a hardship that begins and ends by itself as time passes.
+
+        What cannot begin when its time has come, say because its HSM is lost by then, has not struck.
+
+        Args:
+            name: of the scenario.
+            arguments: what it was given.
+            window: from when to when, in ns from now.
+            begin: what begins it.
+
+        Raises:
+            UsageError: an HSM that is not there; with a window that is open already, all that `begin` refuses.
+        """
+        for value in arguments.values():
+            if isinstance(value, str) and value.startswith("hsm-"):
+                self._service.hsm(value)
+        scheduler = self._service.world.scheduler
+        timers: list[Timer] = []
+        from_ns, to_ns = (scheduler.now_ns + end for end in window)
+
+        def cancel() -> None:
+            for timer in timers:
+                scheduler.cancel(timer)
+
+        hardship = Hardship(self, name, {**arguments, DURING: window}, cancel, hits=lambda: 0)
+
+        def turn_into(begun: Hardship) -> None:
+            self._begun.remove(begun)
+            self.hardships[self.hardships.index(begun)] = hardship
+            hardship.become(begun, cancel)
+
+        def come() -> None:
+            self.awaited.remove(hardship)
+            with suppress(UsageError):
+                turn_into(begin())
+
+        if window[0] == 0:
+            turn_into(begin())
+        else:
+            self.awaited.append(hardship)
+            timers.append(scheduler.at(from_ns, come, SERVICE_LANE, background=True))
+        timers.append(scheduler.at(to_ns, hardship.end, SERVICE_LANE, background=True))
         self._begun.append(hardship)
         return hardship
 

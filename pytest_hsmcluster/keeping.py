@@ -1,14 +1,52 @@
 """What do we keep with pytest's own objects?"""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from .tally import Tally
     from .trial import Trial
+
+
+class Case(NamedTuple):
+    """A run of a test under other circumstances than its own.
+
+    Attributes:
+        test: identity of the test: its node id as collected.
+        label: what its node id says between the brackets; empty for what is not reported under an id of its own.
+        specs: faults that are installed after those of its markers.
+        may_miss: whether those may never fire.
+        mutant: name of the wrong cluster that it gets, or None.
+        reported: whether anybody hears of it.
+    """
+
+    test: str
+    label: str
+    specs: tuple[str, ...] = ()
+    may_miss: bool = False
+    mutant: str | None = None
+    reported: bool = True
+
+
+class Part(Protocol):
+    """What the processes of a run count of one thing; the controller adds up those of its workers."""
+
+    def export(self) -> Any:
+        """Return what was counted, in JSON's types."""
+
+    def add(self, other: Any) -> None:
+        """Add what `export` of another process returned."""
+
+    def keep(self, cache: pytest.Cache, config: pytest.Config) -> None:
+        """Leave in pytest's cache what the next run asks for."""
+
+    def report(self, terminal: Any, config: pytest.Config) -> None:
+        """Write the sum at the end of the run."""
+
 
 TRIAL: "pytest.StashKey[Trial]" = pytest.StashKey()
 """With an item: what it has of ours while it runs."""
-TALLY: "pytest.StashKey[Tally]" = pytest.StashKey()
-"""With the configuration: how much of us this process used; nothing as long as no test wanted a cluster."""
+CASE: pytest.StashKey[Case] = pytest.StashKey()
+"""With an item: what makes it a case, if it is one."""
+PARTS: pytest.StashKey[dict[str, Part]] = pytest.StashKey()
+"""With the configuration: what this process has counted, by name; see `parts`."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-CLUSTER, CHAOS = "hsm_cluster", "hsm_chaos"
-OURS = (CLUSTER, CHAOS)
+CLUSTER, CHAOS, SWEEP = "hsm_cluster", "hsm_chaos", "hsm_sweep"
+OURS = (CLUSTER, CHAOS, SWEEP)
 
 SIGNATURES = (
     "hsm_cluster(hsms=3, zones=('a', 'b', 'c'), sdk=5, create_object_minimum_nodes=None, config=None, seed=None, "
@@ -14,6 +14,9 @@ SIGNATURES = (
     "the shape of the test's HSM cluster; keywords merge over function, class, module: the closest value wins.",
     "hsm_chaos(*specs, checks=None): faults and scenarios that strike from the end of the test's setup on; "
     "the closest marker that has any replaces farther ones.",
+    "hsm_sweep(*effects, points='hsm.* wire.*', op=None, depth=1, shards=1, checks=None): run the test once more for "
+    "every point that it passes, with one of these effects there (default: crash and drop); each run is a test of its "
+    "own. The closest marker counts, whole.",
 )
 
 Level = list[pytest.Mark]
@@ -41,10 +44,15 @@ def chaos_specs(found: list[Level]) -> tuple[str, ...]:
     return next((tuple(map(str, mark.args)) for mark in _marks(found, CHAOS) if mark.args), ())
 
 
+def sweep_mark(found: list[Level]) -> pytest.Mark | None:
+    """Return the closest `hsm_sweep`; they are never merged."""
+    return next(_marks(found, SWEEP), None)
+
+
 def checks_asked(found: list[Level]) -> tuple[str, ...] | None:
-    """Return the closest `checks=`, or None; on one level that of `hsm_chaos` comes before that of `hsm_cluster`."""
+    """Return the closest `checks=`, or None; within a level `hsm_sweep` counts before `hsm_chaos`, `hsm_cluster` last."""
     for level in found:
-        for name in (CHAOS, CLUSTER):
+        for name in (SWEEP, CHAOS, CLUSTER):
             for mark in _marks([level], name):
                 if mark.kwargs.get("checks") is not None:
                     return tuple(mark.kwargs["checks"])

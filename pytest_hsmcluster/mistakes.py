@@ -13,10 +13,11 @@ from .checkers.check import CHECKS
 from .errors import UsageError
 from .faults.points import nearest
 from .faults.spec import Scenario, parse_spec
-from .markers import CHAOS, CLUSTER, Level, chaos_specs
+from .markers import CHAOS, CLUSTER, SWEEP, chaos_specs, sweep_mark
 from .options import SETTINGS
 from .service.profile import field_names
 from .subjects import Subject
+from .sweep import Sweep
 from .trial import arguments_of
 
 _ARGUMENTS = tuple(
@@ -35,7 +36,7 @@ def complaint(node: pytest.Item | pytest.Collector, subjects: Iterable[Subject])
     """
     named: dict[str, list[str]] = {}
     for subject in subjects:
-        for mistake in dict.fromkeys(_mistakes(node, subject.levels)):
+        for mistake in dict.fromkeys(_mistakes(node, subject)):
             named.setdefault(mistake, []).append(subject.name)
     if not named:
         return None
@@ -61,10 +62,14 @@ def refuse_settings(config: pytest.Config) -> None:
         raise pytest.UsageError("\n".join(wrong))
 
 
-def _mistakes(node: pytest.Item | pytest.Collector, found: list[Level]) -> Iterator[str]:
+def _mistakes(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
+    found = subject.levels
+    of_kind = {CLUSTER: _cluster_mark, CHAOS: _chaos_mark, SWEEP: _sweep_mark}
     for mark in (mark for level in found for mark in level):
-        yield from _cluster_mark(mark) if mark.name == CLUSTER else _chaos_mark(mark)
+        yield from of_kind[mark.name](mark)
         yield from _checks(mark, [*CHECKS, *extensions.checks(node.ihook)])
+    if sweep_mark(found):
+        yield from _not_sweepable(node, subject)
     yield from (f"{CHAOS}: {text}" for text in _wrong_specs(chaos_specs(found), node.ihook))
     yield from (f"{CLUSTER}: {text}" for text in _wrong_arguments(arguments_of(found, node)))
 
@@ -85,6 +90,28 @@ def _chaos_mark(mark: pytest.Mark) -> Iterator[str]:
             )
     if not mark.args and mark.kwargs.get("checks") is None:
         yield f"{CHAOS}: says nothing; it takes faults or scenarios, such as 'kill-mid-create after_copies=2'"
+
+
+def _sweep_mark(mark: pytest.Mark) -> Iterator[str]:
+    known = [name for name in inspect.signature(Sweep.of).parameters if name != "effects"]
+    for name in mark.kwargs:
+        if name not in known:
+            yield f"{SWEEP}: unknown argument {name!r}{nearest(name, known)}; it takes effects and {', '.join(known)}"
+    try:
+        Sweep.of(*mark.args, **{name: value for name, value in mark.kwargs.items() if name in known})
+    except UsageError as error:
+        yield from (f"{SWEEP}: {line}" for line in str(error).splitlines())
+
+
+def _not_sweepable(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
+    if subject.testcase:
+        yield (
+            f"{SWEEP}: a method of a unittest.TestCase cannot be swept, for TestCase finds its method by the name that "
+            "each case would change; make it a function, or a class that is no TestCase"
+        )
+    arguments = arguments_of(subject.levels, node)
+    if arguments.get("clock") == "real":
+        yield f"{SWEEP}: a sweep needs a virtual clock, for by a real one no two runs are the same; got clock='real'"
 
 
 def _checks(mark: pytest.Mark, known: list[str]) -> Iterator[str]:

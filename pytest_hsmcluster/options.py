@@ -33,6 +33,12 @@ class Settings(NamedTuple):
         replayed: words of pytest's command line that a replay needs too.
         width: columns of the terminal.
         ascii: whether the terminal can show no more than ASCII.
+        background: the budget of background chaos: `light`, `heavy`, a file, or None.
+        mutants: whether the suite runs against wrong clusters too.
+        coverage: whether failure modes are counted at call sites.
+        coverage_fail_under: percentage below which the run fails, or None.
+        coverage_json: file for the numbers, or None.
+        sweep_limit: how many cases a sweep may have.
     """
 
     seed: int
@@ -45,6 +51,12 @@ class Settings(NamedTuple):
     replayed: tuple[str, ...]
     width: int
     ascii: bool
+    background: str | None = None
+    mutants: bool = False
+    coverage: bool = False
+    coverage_fail_under: float | None = None
+    coverage_json: str | None = None
+    sweep_limit: int = 2000
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -78,6 +90,35 @@ def add_options(parser: pytest.Parser) -> None:
         help="When the timeline of a test's clusters is shown. Default: ini hsm_timeline, then on-failure.",
     )
     group.addoption(
+        "--hsm-background",
+        metavar="light|heavy|FILE",
+        help="Let seeded faults strike in every test that uses a cluster, within the budget that 'light', 'heavy' or a "
+        "TOML file promises; what fails only then is bisected to the smallest set of faults. Default: ini "
+        "hsm_background, then none.",
+    )
+    group.addoption(
+        "--hsm-mutants",
+        action="store_true",
+        help="Run each test that uses a cluster against deliberately wrong clusters too; a wrong cluster that no test "
+        "notices survives, and the assertions have no teeth there.",
+    )
+    group.addoption(
+        "--hsm-coverage",
+        action="store_true",
+        help="Count which documented failure modes were exercised at which call sites of the application.",
+    )
+    group.addoption(
+        "--hsm-coverage-fail-under",
+        metavar="N",
+        help="Fail the run when less than N percent of failure modes × call sites were exercised and survived. Implies "
+        "--hsm-coverage. Default: ini hsm_coverage_fail_under, which counts with --hsm-coverage only.",
+    )
+    group.addoption(
+        "--hsm-coverage-json",
+        metavar="FILE",
+        help="Write the failure modes × call sites as JSON. Implies --hsm-coverage.",
+    )
+    group.addoption(
         "--hsm-list",
         metavar="points|effects|scenarios|checks",
         help="Print what can be written in specs and markers, and exit.",
@@ -92,6 +133,9 @@ def add_options(parser: pytest.Parser) -> None:
         ("hsm_hsms", number, "How many HSMs a cluster has whose marker does not say: 1 to 28, default 3."),
         ("hsm_sdk", number, "Which client software is used where the marker does not say: 3 or 5, default 5."),
         ("hsm_checks", "args", "Checks at the end of each test whose markers name none, beside no_lost_keys."),
+        ("hsm_background", "string", "Budget of background chaos: light, heavy or a TOML file."),
+        ("hsm_coverage_fail_under", "string", "Percentage of failure modes × call sites that --hsm-coverage wants."),
+        ("hsm_sweep_limit", number, "How many cases a sweep may have before it is refused: default 2000."),
         ("hsm_keys", "string", "random, or seeded for reproducible key bytes, where the marker does not say."),
     ):
         parser.addini(name, text, type=kind, default=None)
@@ -106,6 +150,11 @@ def read_settings(config: pytest.Config) -> Settings:
     seed, seed_from = _asked(config, "seed", os.environ.get("HSM_SEED") or None)
     clock, clock_from = _asked(config, "clock")
     timeline, timeline_from = _asked(config, "timeline")
+    background, _ = _asked(config, "background")
+    fail_under, fail_under_from = _asked(config, "coverage_fail_under")
+    coverage_json: str | None = config.getoption("hsm_coverage_json")
+    covered = config.getoption("hsm_coverage") or fail_under_from.startswith("--") or coverage_json is not None
+    mutants: bool = config.getoption("hsm_mutants")
     _one_of("--hsm-list", config.getoption("hsm_list"), CATALOGUES)
     chaos = tuple(config.getoption("hsm_chaos") or ())
     checks = _ini(config, "hsm_checks")
@@ -115,7 +164,7 @@ def read_settings(config: pytest.Config) -> Settings:
         "keys": _ini(config, "hsm_keys"),
         "clock": _one_of(clock_from, clock, CLOCKS),
     }
-    asked = (seed, timeline, checks, chaos or None, *defaults.values())
+    asked = (seed, timeline, checks, chaos or None, background, covered or None, mutants or None, *defaults.values())
     shared = getattr(config, "workerinput", {}).get("hsmcluster") or {
         "seed": _seed(config, seed_from, seed),
         "replayed": tuple(_replayed([*map(str, config.invocation_params.args)])),
@@ -133,6 +182,12 @@ def read_settings(config: pytest.Config) -> Settings:
         replayed=tuple(shared["replayed"]),
         width=shared["width"],
         ascii=shared["ascii"],
+        background=background,
+        mutants=mutants,
+        coverage=covered,
+        coverage_fail_under=_percentage(fail_under_from, fail_under),
+        coverage_json=coverage_json,
+        sweep_limit=_limit(_number("hsm_sweep_limit", _ini(config, "hsm_sweep_limit"))),
     )
 
 
@@ -171,6 +226,24 @@ def _number(name: str, value: Any) -> int | None:
         return int(value)
     except ValueError:
         raise pytest.UsageError(f"ini {name}: a whole number is wanted; got {value!r}") from None
+
+
+def _limit(value: int | None) -> int:
+    if value is not None and value < 1:
+        raise pytest.UsageError(f"ini hsm_sweep_limit: a number of cases, 1 or more, is wanted; got {value}")
+    return 2000 if value is None else value
+
+
+def _percentage(who: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise pytest.UsageError(f"{who}: a percentage from 0 to 100 is wanted; got {text!r}")
+    return number
 
 
 def _one_of(who: str, value: str | None, allowed: tuple[str, ...]) -> str | None:

@@ -22,10 +22,10 @@ from .fixtures import hsm_cluster_factory as hsm_cluster_factory
 from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
-from .keeping import TALLY, TRIAL
-from .markers import OURS, SIGNATURES, levels
-from .options import CACHED_SEED, SETTINGS, add_options, read_settings
-from .subjects import Subject, subjects_in
+from .keeping import PARTS, TRIAL
+from .markers import OURS, SIGNATURES, SWEEP, levels
+from .options import SETTINGS, add_options, read_settings
+from .subjects import Subject, is_testcase, subjects_in
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -58,6 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from .mistakes import refuse_settings
 
         refuse_settings(config)
+    if any(" @ " in argument for argument in config.args):
+        from .sweeping import cut_back
+
+        cut_back(config)
     if config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput"):
         from .workers import Workers
 
@@ -99,6 +103,33 @@ def pytest_make_collect_report(
         if subjects:
             _refuse_wrong_markers(collector, report, subjects)
     return report
+
+
+@pytest.hookimpl(trylast=True)  # behind its own parameters
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Deal a sweep out to its shards."""
+    if metafunc.definition.get_closest_marker(SWEEP) is not None:
+        from .sweeping import deal_out
+
+        deal_out(metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `-k` select tests by words that only their sweeps' cases have."""
+    if config.getoption("keyword"):
+        from .sweeping import lend_words
+
+        lend_words(config, [item for item in items if SWEEP in item.keywords])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have tests run more than once, where somebody asks for it."""
+    settings = session.config.stash[SETTINGS]
+    if settings.mutants or settings.background or any(SWEEP in item.keywords for item in session.items):
+        from .directing import open_theatre
+
+        open_theatre(session.config)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -148,19 +179,22 @@ def pytest_runtest_makereport(
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    tally = config.stash.get(TALLY, None)
+    if PARTS not in config.stash:
+        return
+    from .parts import export_parts, keep_parts
+
     output = getattr(config, "workeroutput", None)
     if output is not None:
-        output["hsmcluster"] = tally.export() if tally else None
-    elif tally and config.pluginmanager.hasplugin("cacheprovider") and config.cache:
-        config.cache.set(CACHED_SEED, config.stash[SETTINGS].seed)
+        output["hsmcluster"] = export_parts(config)
+    else:
+        keep_parts(config)
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
-    tally = config.stash.get(TALLY, None)
-    if tally is None:
+    if PARTS not in config.stash:
         return
     from . import reporting
+    from .parts import report_parts
 
     settings, shown = config.stash[SETTINGS], []
     if settings.timeline == "always" and not set("pPA") & set(config.option.reportchars):
@@ -171,22 +205,21 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
         for title, text in reporting.sections_of(terminalreporter.getreports(kind), beginning):
             terminalreporter.section(title, "-")
             terminalreporter.write_line(text)
-    if config.get_verbosity() >= 0:
-        terminalreporter.section("hsmcluster")
-        terminalreporter.write_line(reporting.summary(settings, tally))
+    report_parts(terminalreporter, config)
 
 
 def _tell(trial: "Trial", report: pytest.TestReport, error: BaseException | None) -> None:
     """Add our sections to a report; with the last one count the clusters."""
-    if not trial.clusters:
+    if not trial.clusters or (trial.case and not trial.case.reported):
         return
-    from . import reporting, tally
+    from . import reporting
+    from .tally import tally_of
 
     if report.when == "call" or report.failed:
         report.sections += reporting.sections(trial, report, error)
         report.user_properties += reporting.properties(trial, report)
     if report.when == "teardown":
-        tally.tally_of(trial.item.config).count(trial)
+        tally_of(trial.item.config).count(trial)
 
 
 def _hide_own_frames() -> None:
@@ -195,8 +228,8 @@ def _hide_own_frames() -> None:
     pytest prints the arguments of the frames that it shows, and those of ours are PINs and key bytes.
     """
     for name, module in sys.modules.copy().items():
-        # `BrokenPromise` is raised here; with every frame hidden pytest would print a remark about that.
-        if name.startswith("pytest_hsmcluster.") and name != __name__:
+        # Findings are raised here and there; with every frame hidden pytest would print a remark about that.
+        if name.startswith("pytest_hsmcluster.") and name not in (__name__, "pytest_hsmcluster.stage"):
             vars(module).setdefault("__tracebackhide__", True)
 
 
@@ -216,7 +249,8 @@ def _judge_late_markers(item: pytest.Item) -> None:
         return
     from .mistakes import complaint
 
-    text = complaint(item, [Subject(item.nodeid, levels(item))])
+    subject = Subject(item.nodeid, levels(item), is_testcase(getattr(item, "cls", None)))
+    text = complaint(item, [subject])
     if text:
         pytest.fail(text, pytrace=False)
 

@@ -8,7 +8,7 @@ import pytest
 
 from .identities import replay_command
 from .options import Settings
-from .tally import Tally
+from .tally import counted
 from .trial import Trial
 
 if TYPE_CHECKING:
@@ -39,14 +39,6 @@ def header(settings: Settings) -> str:
     clock, sdk = given.get("clock", "virtual"), given.get("sdk", 5)
     chaos = "".join(f", chaos {spec!r}" for spec in settings.chaos)
     return f"hsmcluster: seed {settings.seed} ({settings.seed_from}), {clock} clock, SDK {sdk}{chaos}"
-
-
-def summary(settings: Settings, tally: Tally) -> str:
-    """Return the line below a run that used a cluster."""
-    sdks = " and ".join(map(str, tally.sdks))
-    used = f"{_many(tally.tests, 'test')} used {_many(tally.clusters, 'cluster')}"
-    clocks = " and ".join(tally.clocks)
-    return f"{used} (SDK {sdks}, {clocks} clock); {_many(tally.hits, 'fault')} struck; seed {settings.seed}"
 
 
 def sections(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> Iterator[tuple[str, str]]:
@@ -98,7 +90,7 @@ def _title(what: str, trial: Trial, cluster: "HsmCluster") -> str:
 
 
 def _faults(cluster: "HsmCluster") -> str:
-    lines = [f"struck {_many(one.hits, 'time')}: {one}" for one in cluster.chaos.injections]
+    lines = [f"struck {counted(one.hits, 'time')}: {one}" for one in cluster.chaos.injections]
     lines += [f"in force to the end: {one}" for one in cluster.chaos.hardships if not one.injections]
     return "\n".join(lines)
 
@@ -114,7 +106,3 @@ def _timeline(trial: Trial, cluster: "HsmCluster", error: str) -> str:
         keys=sorted(set(re.findall(r"\bkey-\d+\b", error))),
         marks=marks,
     )
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

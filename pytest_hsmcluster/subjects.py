@@ -4,6 +4,7 @@ Every collected module is asked this, so it looks before it builds anything.
 """
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from .markers import OURS, Level, levels, unwrapped
 
 
 class Subject(NamedTuple):
-    """A test, or a class of tests, and our marks of all its levels."""
+    """A test, or a class of tests, our marks of all its levels, and whether it is of a `unittest.TestCase`."""
 
     name: str
     levels: list[Level]
+    testcase: bool = False
 
 
 def subjects_in(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[Subject]:
@@ -28,11 +30,11 @@ def subjects_in(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[Sub
     for node in nodes:
         if isinstance(node, pytest.Item):
             if any(mark.name in OURS for mark in node.iter_markers()):
-                yield Subject(node.nodeid, levels(node))
+                yield Subject(node.nodeid, levels(node), is_testcase(getattr(node, "cls", None)))
         elif isinstance(node, pytest.Class):
             outer = levels(node)
             if outer:
-                yield Subject(node.nodeid, outer)
+                yield Subject(node.nodeid, outer, is_testcase(node.obj))
             yield from _methods(node, outer)
 
 
@@ -45,7 +47,13 @@ def _methods(node: pytest.Class, outer: list[Level]) -> Iterator[Subject]:
         for inner in cases or [[]]:
             found = [level for level in (inner, own) if level]
             if found:
-                yield Subject(f"{node.nodeid}::{name}", [*found, *outer])
+                yield Subject(f"{node.nodeid}::{name}", [*found, *outer], is_testcase(node.obj))
+
+
+def is_testcase(kind: Any) -> bool:
+    """Whether a class is a `unittest.TestCase`; where nobody has imported `unittest`, none is."""
+    unittest = sys.modules.get("unittest.case")
+    return unittest is not None and isinstance(kind, type) and issubclass(kind, unittest.TestCase)
 
 
 def _marks(member: Any) -> list[pytest.Mark]:

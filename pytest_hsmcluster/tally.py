@@ -1,11 +1,12 @@
 """How much of us did a run use?"""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from .keeping import TALLY
+from .options import CACHED_SEED, SETTINGS
+from .parts import part
 from .trial import Trial
 
 
@@ -39,7 +40,27 @@ class Tally:
         """Return the numbers in JSON's types."""
         return asdict(self)
 
+    def keep(self, cache: pytest.Cache, config: pytest.Config) -> None:
+        """Leave the seed for `--hsm-seed=last`."""
+        cache.set(CACHED_SEED, config.stash[SETTINGS].seed)
+
+    def report(self, terminal: Any, config: pytest.Config) -> None:
+        """Write one line below the run, unless it is a quiet one."""
+        if config.get_verbosity() >= 0:
+            terminal.section("hsmcluster")
+            terminal.write_line(f"{self}; seed {config.stash[SETTINGS].seed}")
+
+    def __str__(self) -> str:
+        sdks = " and ".join(map(str, self.sdks))
+        used = f"{counted(self.tests, 'test')} used {counted(self.clusters, 'cluster')}"
+        return f"{used} (SDK {sdks}, {' and '.join(self.clocks)} clock); {counted(self.hits, 'fault')} struck"
+
 
 def tally_of(config: pytest.Config) -> Tally:
     """Return the tally of this process, a new one at first."""
-    return config.stash.setdefault(TALLY, Tally())
+    return cast(Tally, part(config, "tally"))
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 fault`, `2 faults`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

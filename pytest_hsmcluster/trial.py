@@ -8,7 +8,8 @@ import pytest
 
 from . import extensions
 from .identities import identity
-from .markers import chaos_specs, checks_asked, cluster_arguments, levels
+from .keeping import CASE
+from .markers import chaos_specs, checks_asked, cluster_arguments, levels, sweep_mark
 from .options import SETTINGS
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Trial:
         specs: faults and scenarios for its first cluster, in order.
         checks: names of the checks that apply at its end.
         clusters: in the order in which they were made.
+        case: what makes it a case, or None.
+        storm: of the first cluster's journal, where the faults were installed and where the body ended.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -36,13 +39,16 @@ class Trial:
         self.arguments = arguments_of(marks, item)
         marked = self.arguments.pop("seed", None)
         self.seed: int = derive_seed(self.settings.seed, identity(item)) if marked is None else marked
-        self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos)
+        self.case = item.stash.get(CASE, None)
+        added = self.case.specs if self.case else ()
+        self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos, *added)
         asked = checks_asked(marks)
         asked = self.settings.checks if asked is None else asked
         # An explicit empty tuple is a test's way to say that it loses keys on purpose.
         none = asked == () and checks_asked(marks) is not None
         self.checks = () if none else tuple(dict.fromkeys(("no_lost_keys", *asked)))
         self.clusters: list[HsmCluster] = []
+        self.storm = (0, 0)
         self._stormy = False
         self._findings: list[str] | None = None
 
@@ -81,6 +87,8 @@ class Trial:
     def findings(self) -> list[str]:
         """Return what is broken, one text for each check that failed; asked again it says the same."""
         if self._findings is None:
+            if self.clusters:
+                self.storm = self.storm[0], len(self.clusters[0].history)
             extra = extensions.checks(self.item.ihook)
             self._findings = [text for one in self.clusters for text in _judged(one, self.checks, extra)]
         return self._findings
@@ -92,8 +100,13 @@ class Trial:
                 stack.callback(cluster.close)
 
     def _install(self) -> None:
-        for spec in self.specs:
-            self.clusters[0].chaos.install(spec)
+        chaos = self.clusters[0].chaos
+        self.storm = len(self.clusters[0].history), 0
+        own = len(self.specs) - len(self.case.specs if self.case else ())
+        for number, spec in enumerate(self.specs):
+            installed = chaos.install(spec)
+            if number >= own and self.case and self.case.may_miss:
+                chaos.allow_miss(installed)
 
 
 def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Collector) -> dict[str, Any]:
@@ -102,6 +115,8 @@ def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Coll
     A relative path in `config=` starts at pytest's rootdir.
     """
     defaults = dict(node.config.stash[SETTINGS].defaults)
+    if sweep_mark(marks):
+        defaults.setdefault("keys", "seeded")  # a sweep's runs are to be the same
     merged = {**defaults, **extensions.profile(node.ihook, node.config), **cluster_arguments(marks)}
     if isinstance(path := merged.get("config"), str | os.PathLike):
         merged["config"] = node.config.rootpath / path

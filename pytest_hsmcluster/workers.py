@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .options import SETTINGS, shared_settings
-from .tally import tally_of
+from .parts import add_parts
 
 NAME = "hsmcluster"
 """Our key in xdist's `workerinput` and `workeroutput`."""
@@ -25,6 +25,4 @@ class Workers:
     @pytest.hookimpl
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Add what a worker counted; one that crashed has told nothing."""
-        counted = getattr(node, "workeroutput", {}).get(NAME)
-        if counted is not None:
-            tally_of(node.config).add(counted)
+        add_parts(node.config, getattr(node, "workeroutput", {}).get(NAME) or {})

@@ -79,7 +79,15 @@ class History:
         """
         if "no_digest" in self.note:
             raise UsageError(f"this history has no digest: {self.note['no_digest']}")
-        sha, ordinals = hashlib.sha256(), _Ordinals()
+        sha = hashlib.sha256()
+        for line in self.canonical():
+            sha.update(line.encode())
+            sha.update(b"\n")
+        return sha.hexdigest()
+
+    def canonical(self) -> Iterator[str]:
+        """Yield each record as its digest sees it: one line of JSON, names from outside as ordinals."""
+        ordinals = _Ordinals()
         for record in self.records:
             line = [str(record[0]), record[1]]
             for name, value in zip(FIELDS[record[0]], record[2:], strict=True):
@@ -87,9 +95,7 @@ class History:
                     line.append([[attribute, ordinals.replace("label", new)] for attribute, new in value])
                 else:
                     line.append(ordinals.replace(OUTSIDE[name], value) if name in OUTSIDE else value)
-            sha.update(json.dumps(line, separators=(",", ":")).encode())
-            sha.update(b"\n")
-        return sha.hexdigest()
+            yield json.dumps(line, separators=(",", ":"))
 
     def save(self, path: str | Path) -> Path:
         """Write the history as JSON lines and return the path.  `History.load` reads it back.
