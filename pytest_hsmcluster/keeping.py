@@ -1,11 +1,15 @@
 """What do we keep with pytest's own objects?"""
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from .cluster import HsmCluster
     from .trial import Trial
+
+    Storm = Callable[[HsmCluster], Iterable[str]]
 
 
 class Case(NamedTuple):
@@ -15,9 +19,11 @@ class Case(NamedTuple):
         test: identity of the test: its node id as collected.
         label: what its node id says between the brackets; empty for what is not reported under an id of its own.
         specs: faults that are installed after those of its markers.
-        may_miss: whether those may never fire.
+        storm: draws further faults, once the cluster is there.
+        may_miss: whether these may never fire.
         mutant: name of the wrong cluster that it gets, or None.
         reported: whether anybody hears of it.
+        sections: (title, text) pairs that a report of its failure says too.
     """
 
     test: str
@@ -26,6 +32,8 @@ class Case(NamedTuple):
     may_miss: bool = False
     mutant: str | None = None
     reported: bool = True
+    storm: "Storm | None" = None
+    sections: tuple[tuple[str, str], ...] = ()
 
 
 class Part(Protocol):

@@ -50,7 +50,7 @@ def sweep_mark(found: list[Level]) -> pytest.Mark | None:
 
 
 def checks_asked(found: list[Level]) -> tuple[str, ...] | None:
-    """Return the closest `checks=`, or None; within a level `hsm_sweep` counts before `hsm_chaos`, `hsm_cluster` last."""
+    """Return the closest `checks=`, or None; in a level `hsm_sweep` comes before `hsm_chaos`, `hsm_cluster` last."""
     for level in found:
         for name in (SWEEP, CHAOS, CLUSTER):
             for mark in _marks([level], name):

@@ -34,6 +34,7 @@ class Settings(NamedTuple):
         width: columns of the terminal.
         ascii: whether the terminal can show no more than ASCII.
         background: the budget of background chaos: `light`, `heavy`, a file, or None.
+        background_from: who said so: `--hsm-background` or `hsm_background`.
         mutants: whether the suite runs against wrong clusters too.
         coverage: whether failure modes are counted at call sites.
         coverage_fail_under: percentage below which the run fails, or None.
@@ -52,6 +53,7 @@ class Settings(NamedTuple):
     width: int
     ascii: bool
     background: str | None = None
+    background_from: str = "default"
     mutants: bool = False
     coverage: bool = False
     coverage_fail_under: float | None = None
@@ -150,7 +152,7 @@ def read_settings(config: pytest.Config) -> Settings:
     seed, seed_from = _asked(config, "seed", os.environ.get("HSM_SEED") or None)
     clock, clock_from = _asked(config, "clock")
     timeline, timeline_from = _asked(config, "timeline")
-    background, _ = _asked(config, "background")
+    background, background_from = _asked(config, "background")
     fail_under, fail_under_from = _asked(config, "coverage_fail_under")
     coverage_json: str | None = config.getoption("hsm_coverage_json")
     covered = config.getoption("hsm_coverage") or fail_under_from.startswith("--") or coverage_json is not None
@@ -183,6 +185,7 @@ def read_settings(config: pytest.Config) -> Settings:
         width=shared["width"],
         ascii=shared["ascii"],
         background=background,
+        background_from=background_from,
         mutants=mutants,
         coverage=covered,
         coverage_fail_under=_percentage(fail_under_from, fail_under),

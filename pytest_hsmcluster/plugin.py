@@ -171,7 +171,10 @@ def pytest_runtest_makereport(
     report = yield
     trial = item.stash.get(TRIAL, None)
     if trial is not None:
-        _tell(trial, report, call.excinfo.value if call.excinfo else None)
+        if trial.case is None or trial.case.reported:
+            from .reporting import tell
+
+            tell(trial, report, call.excinfo.value if call.excinfo else None)
         if report.when == "teardown":
             del item.stash[TRIAL]
     return report
@@ -206,20 +209,6 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
             terminalreporter.section(title, "-")
             terminalreporter.write_line(text)
     report_parts(terminalreporter, config)
-
-
-def _tell(trial: "Trial", report: pytest.TestReport, error: BaseException | None) -> None:
-    """Add our sections to a report; with the last one count the clusters."""
-    if not trial.clusters or (trial.case and not trial.case.reported):
-        return
-    from . import reporting
-    from .tally import tally_of
-
-    if report.when == "call" or report.failed:
-        report.sections += reporting.sections(trial, report, error)
-        report.user_properties += reporting.properties(trial, report)
-    if report.when == "teardown":
-        tally_of(trial.item.config).count(trial)
 
 
 def _hide_own_frames() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from .identities import replay_command
 from .options import Settings
-from .tally import counted
+from .tally import counted, tally_of
 from .trial import Trial
 
 if TYPE_CHECKING:
@@ -39,6 +39,19 @@ def header(settings: Settings) -> str:
     clock, sdk = given.get("clock", "virtual"), given.get("sdk", 5)
     chaos = "".join(f", chaos {spec!r}" for spec in settings.chaos)
     return f"hsmcluster: seed {settings.seed} ({settings.seed_from}), {clock} clock, SDK {sdk}{chaos}"
+
+
+def tell(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> None:
+    """Add our sections to a finished report; with the last phase count the test's clusters."""
+    if report.failed and trial.case:
+        report.sections += trial.case.sections
+    if not trial.clusters:
+        return
+    if report.when == "call" or report.failed:
+        report.sections += sections(trial, report, error)
+        report.user_properties += properties(trial, report)
+    if report.when == "teardown":
+        tally_of(trial.item.config).count(trial)
 
 
 def sections(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> Iterator[tuple[str, str]]:

@@ -16,8 +16,10 @@ from _pytest.outcomes import Exit
 
 from .identities import identity, ungrouped
 from .keeping import CASE, TRIAL, Case
+from .reporting import tell
 
 if TYPE_CHECKING:
+    from .keeping import Storm
     from .trial import Trial
 
 NAME = "hsmcluster-theatre"
@@ -94,10 +96,23 @@ class Stage:
         """Whether pytest wants no more tests: `-x`, `--maxfail`, an interrupt."""
         return bool(self._session.shouldfail or self._session.shouldstop)
 
-    def play(self, specs: Sequence[str] = (), *, may_miss: bool = False) -> Ran:
-        """Run the test itself, reported as usual; with faults after its own."""
-        if specs:
-            self.item.stash[CASE] = Case(identity(self.item), "", tuple(specs), may_miss)
+    def play(
+        self,
+        specs: Sequence[str] = (),
+        *,
+        may_miss: bool = False,
+        sections: Sequence[tuple[str, str]] = (),
+    ) -> Ran:
+        """Run the test itself, reported as usual.
+
+        Args:
+            specs: faults after those of its markers.
+            may_miss: whether these may never fire.
+            sections: (title, text) pairs that a report of its failure says too.
+        """
+        if specs or sections:
+            case = Case(identity(self.item), "", tuple(specs), may_miss, sections=tuple(sections))
+            self.item.stash[CASE] = case
         return self._run(self.item, reported=True)
 
     def encore(
@@ -105,6 +120,7 @@ class Stage:
         label: str = "",
         specs: Sequence[str] = (),
         *,
+        storm: "Storm | None" = None,
         may_miss: bool = False,
         mutant: str | None = None,
         reported: bool = True,
@@ -114,13 +130,24 @@ class Stage:
         Args:
             label: what its node id says between the brackets, behind the parameters.
             specs: faults after those of its markers.
+            storm: draws further faults, once the test's first cluster is there.
             may_miss: whether these may never fire.
             mutant: the wrong cluster that it gets, if any.
             reported: False prints nothing, counts nowhere, and keeps the test's own node id.
         """
-        case = Case(identity(self.item), label, tuple(specs), may_miss, mutant, reported)
+        case = Case(identity(self.item), label, tuple(specs), may_miss, mutant, reported, storm)
         one = self._made(case, label if reported else "")
         return self._run(one, reported)
+
+    def report(self, ran: Ran) -> None:
+        """Report what was run unreported as the test's own run."""
+        nodeid, location, hook = self.item.nodeid, self.item.location, self.item.ihook
+        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+        for report in ran.reports:
+            if ran.trial:
+                tell(ran.trial, report, None)
+            self._log(report)
+        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
     def case(self, label: str, specs: Sequence[str]) -> pytest.Function:
         """Return an encore to look at before it is run: `perform`."""

@@ -40,8 +40,9 @@ class Trial:
         marked = self.arguments.pop("seed", None)
         self.seed: int = derive_seed(self.settings.seed, identity(item)) if marked is None else marked
         self.case = item.stash.get(CASE, None)
-        added = self.case.specs if self.case else ()
-        self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos, *added)
+        self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos)
+        self._own = len(self.specs)
+        self.specs += self.case.specs if self.case else ()
         asked = checks_asked(marks)
         asked = self.settings.checks if asked is None else asked
         # An explicit empty tuple is a test's way to say that it loses keys on purpose.
@@ -102,10 +103,11 @@ class Trial:
     def _install(self) -> None:
         chaos = self.clusters[0].chaos
         self.storm = len(self.clusters[0].history), 0
-        own = len(self.specs) - len(self.case.specs if self.case else ())
+        if self.case and self.case.storm:
+            self.specs += tuple(self.case.storm(self.clusters[0]))
         for number, spec in enumerate(self.specs):
             installed = chaos.install(spec)
-            if number >= own and self.case and self.case.may_miss:
+            if number >= self._own and self.case and self.case.may_miss:
                 chaos.allow_miss(installed)
 
 
