@@ -23,6 +23,7 @@ class Installer:
         awaited: those whose window has not come yet.
         scenarios: by name, what `install` knows; other packages' too under pytest.
         closed: whether the cluster is; then nothing can be installed.
+        calm_from: index in the journal of what came after the first `undo_all()`, None before.
     """
 
     def __init__(self, service: Service, scenarios: Mapping[str, ScenarioKind]) -> None:
@@ -30,6 +31,7 @@ class Installer:
         self.awaited: list[Hardship] = []
         self.scenarios = scenarios
         self.closed = False
+        self.calm_from: int | None = None
         self._begun: list[Hardship] = []
         self._all_of_it = service
         self._faults = service.world.faults
@@ -110,7 +112,12 @@ class Installer:
         return [*faults, *(one for one in self._begun if not one.injections and not one.may_miss and one.hits == 0)]
 
     def undo_all(self) -> None:
-        """End every hardship and take out every fault, the newest first."""
+        """End every hardship and take out every fault, the newest first: the storm is over.
+
+        A sweep strikes before this only.
+        """
+        if self.calm_from is None:
+            self.calm_from = len(self._all_of_it.world.journal)
         for hardship in reversed([*self.hardships, *self.awaited]):
             hardship.end()
         for injection in reversed(self._faults.installed.copy()):

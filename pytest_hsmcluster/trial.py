@@ -27,7 +27,8 @@ class Trial:
         checks: names of the checks that apply at its end.
         clusters: in the order in which they were made.
         case: what makes it a case, or None.
-        storm: of the first cluster's journal, where the faults were installed and where the body ended.
+        storm: indices in the first cluster's journal: where the faults were installed, and where `undo_all()` took
+            them out or else the body ended.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -70,6 +71,10 @@ class Trial:
         seed = self.seed if number == 1 else derive_seed(self.seed, "", f"cluster {number}")
         cluster = HsmCluster(**{"seed": seed, **self.arguments, **arguments})
         cluster.chaos.scenarios = extensions.scenarios(self.item.ihook)
+        if self.case and self.case.mutant:
+            from .mutants import MUTANTS
+
+            MUTANTS[self.case.mutant].apply(cluster)
         self.clusters.append(cluster)
         if self._stormy and number == 1:
             self._install()
@@ -89,9 +94,13 @@ class Trial:
         """Return what is broken, one text for each check that failed; asked again it says the same."""
         if self._findings is None:
             if self.clusters:
-                self.storm = self.storm[0], len(self.clusters[0].history)
+                first = self.clusters[0]
+                calm_from = first.chaos.calm_from
+                self.storm = self.storm[0], len(first.history) if calm_from is None else calm_from
             extra = extensions.checks(self.item.ihook)
-            self._findings = [text for one in self.clusters for text in _judged(one, self.checks, extra)]
+            # A wrong cluster may never come to where a fault waits: that is no assertion of the test.
+            fired = not (self.case and self.case.mutant)
+            self._findings = [text for one in self.clusters for text in _judged(one, self.checks, extra, fired)]
         return self._findings
 
     def close(self) -> None:
@@ -125,10 +134,10 @@ def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Coll
     return merged
 
 
-def _judged(cluster: "HsmCluster", names: tuple[str, ...], extra: Any) -> list[str]:
+def _judged(cluster: "HsmCluster", names: tuple[str, ...], extra: Any, fired: bool) -> list[str]:
     found = [
         f"fault that never fired: {one} (nothing that it waits for happened; may_miss=True allows that)"
-        for one in cluster.chaos.unfired
+        for one in (cluster.chaos.unfired if fired else ())
     ]
     for name in names:
         try:

@@ -1,34 +1,19 @@
 """What if the vault itself dies in the middle?"""
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from pytest_hsmcluster import ApplicationDied, Client, HsmClock, HsmCluster
+from pytest_hsmcluster import Client, HsmClock, HsmCluster
 
 from .. import HardenedVault, Store
 from ..hsm import Hsm
+from .mortal import Mortal
 from .promises import CHECKS, SDK3
 
 MESSAGES = 25
 """What rotating four documents takes: make and copy a key (4), find the old one (3), move the data keys (12), find and
 delete the old one (6).  Were it fewer, the last ones would kill nobody, and fail."""
-
-
-class Mortal:
-    """An HSM client that takes the application with it when it dies, as a killed process would."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            try:
-                return getattr(self._client, name)(*arguments, **keywords)
-            except ApplicationDied as died:
-                raise SystemExit(137) from died  # no `except Exception` stops it
-
-        return call
 
 
 @SDK3
