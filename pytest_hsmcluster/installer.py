@@ -106,6 +106,14 @@ class Installer:
         return self._faults.all.copy()
 
     @property
+    def struck(self) -> list[Injection | Hardship]:
+        """Everything that was ever installed by itself and struck at least once, hardships with the faults in them."""
+        parts = [injection for hardship in self._begun for injection in hardship.injections]
+        alone = [injection for injection in self._faults.all if injection not in parts]
+        everything: list[Injection | Hardship] = [*alone, *self._begun]
+        return [one for one in everything if one.hits]
+
+    @property
     def unfired(self) -> list[Injection | Hardship]:
         """Faults that had to fire and never did, and hardships of another kind that never struck."""
         faults = [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]

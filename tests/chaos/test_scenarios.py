@@ -99,7 +99,7 @@ def test_a_scenario_has_a_short_spelling(cluster, short, text):
         ("kill-mid-create 1 after_copies=2", r"after_copies= is given twice"),
         ("delay-sync soon", r"seconds= is a duration such as 30s"),
         ("delay-sync seconds=-1", r"0 or more"),
-        ("stall-sync 5", r"stall-sync takes arguments by key: none"),
+        ("stall-sync 5", r"stall-sync takes arguments by key: during"),
         ("crashed-hsm", r"crashed-hsm needs hsm="),
         ("gray-failure hsm-9", r"no HSM 'hsm-9'"),
         ("fail-clone hsm-9", r"there is no 'hsm-9'"),
