@@ -3,7 +3,7 @@
 The composition root: it builds the parts, holds them and hands them out; it decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -37,6 +37,7 @@ from .service.register import Register
 from .service.service import Service
 from .sim.clock import HsmClock
 from .sim.entropy import Entropy
+from .sim.flow import Flow
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
 
 DEFAULT_USER = "crypto_user"
@@ -127,7 +128,8 @@ class HsmCluster:
         self.clock = HsmClock(self._scheduler, self._pace)
         self.chaos = Chaos(self.service, self.network, self.minimum)
         self.history = History(self._journal.records, note=self._note(hsms))
-        self.check = HsmCheck(self.history, backups=lambda: {b.id: b.key_names for b in self.service.backups.values()})
+        backups = self.service.backups
+        self.check = HsmCheck(self.history, backups=lambda: {b.id: b.key_names for b in backups.values()})
         self.admin = Administration(self.service)
         if backup is not None:
             self.service.load(backup)
@@ -228,6 +230,19 @@ class HsmCluster:
             Client(operations, self._driver).login(self.default_user, self.default_password)
         return AsyncClient(operations, self._awaiting)
 
+    def observe(self, seen: Callable[[Flow[Any]], Flow[Any]]) -> None:
+        """Have every further call's flow go through a function, which runs on the stack of the caller.
+
+        Args:
+            seen: returns a flow that does the same.
+        """
+        self._driver.seen = self._awaiting.seen = seen
+
+    @property
+    def last_op(self) -> int:
+        """The number of the newest operation in the journal; 0 before the first."""
+        return self._journal.op
+
     # -- the end ---------------------------------------------------------------------------------
 
     @property
@@ -251,6 +266,7 @@ class HsmCluster:
         self._scheduler.end_all()
         audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
         self._journal.append((Kind.AUDIT, self._scheduler.now_ns, audit))
+        self._world.unplug()
         told = Holdings(self._journal.records).audit()
         assert told == audit, f"the journal says {told}, the HSMs hold {audit}: a mistake in pytest-hsmcluster"
 

@@ -118,10 +118,12 @@ class Facts:
         Raises:
             UsageError: an event is about an HSM, a copy or a call that there has not been.
         """
-        for index in range(self._seen, len(self.history.records)):
-            record = self.history.records[index]
-            step = _STEPS.get(record[0])
-            if step is not None:
+        records = self.history.records
+        for index in range(self._seen, len(records)):
+            record = records[index]
+            if record[0] == _REACH:
+                self._reach(record, index)
+            elif (step := _STEPS.get(record[0])) is not None:
                 event = read(record, index)
                 try:
                     step(self, event)
@@ -130,10 +132,8 @@ class Facts:
                         f"event {index} of the history ({event}) is about {missing}, which no event before it made "
                         "known: the history was cut or edited"
                     ) from missing
-            elif record[0] == Kind.REACH:
-                self._reach(record, index)
             self.instant_ns = record[1]
-        self._seen = len(self.history.records)
+        self._seen = len(records)
         return self
 
     def token_keys(self) -> Iterable[KeyFacts]:
@@ -279,14 +279,16 @@ class Facts:
 
     def _reach(self, record: Record, index: int) -> None:
         # Read raw: most records are `reach`, and only this one says which HSM has ended a session.
-        _, at_ns, _, point, _, command, hsm, client, *_ = record
-        if command == "logout" and point == "hsm.reply":
+        if record[5] == "logout" and record[3] == "hsm.reply":
+            _, at_ns, _, _, _, _, hsm, client, *_ = record
             app = application(client)
             self._end((hsm, app), index, at_ns, f"{app} logged out")
 
     def _end(self, place: Place, index: int, at_ns: int, why: str) -> None:
         self.ends.setdefault(place, []).append((index, at_ns, why))
 
+
+_REACH = Kind.REACH.value
 
 _STEPS: Mapping[Kind, Callable[[Facts, Event], None]] = {
     Kind.INVOKE: Facts._invoke,

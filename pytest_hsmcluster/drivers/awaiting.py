@@ -6,7 +6,8 @@ turns, so that whoever was awakened acts before simulated time goes on.
 """
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
@@ -28,7 +29,12 @@ class AwaitingDriver:
     """Lets coroutines await flows; each loop on which somebody awaits has its own callback.
 
     A loop may end and another one begin: whoever still awaited on a loop that was closed is ended.
+
+    Attributes:
+        seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
     """
+
+    seen: Callable[[Flow[Any]], Flow[Any]] | None = None
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
@@ -56,6 +62,8 @@ class AwaitingDriver:
         if loop is not self._newest_loop:
             self._newest_loop = loop
             self._forget_closed_loops()
+        if self.seen is not None:
+            flow = self.seen(flow)
         if self._pace is not None:
             self._scheduler.advance_to(self._pace.reached_ns())
         task = self._scheduler.spawn(flow, lane, what)
@@ -156,3 +164,15 @@ class AwaitingDriver:
             if not future.done() and not future.get_loop().is_closed():
                 future.set_exception(error)
         self._futures.clear()
+
+
+def task_origin() -> tuple[tuple[str, int, str], ...]:
+    """Return the frames that made the coroutine of the running task, innermost first: file, line, function.
+
+    Empty outside of a task, and unless `sys.set_coroutine_origin_tracking_depth` asked Python to keep them.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return ()
+    return getattr(task and task.get_coro(), "cr_origin", None) or ()

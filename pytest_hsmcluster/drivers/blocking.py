@@ -1,6 +1,7 @@
 """How does a plain function call wait for a flow?"""
 
-from typing import TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from ..errors import Stuck
 from ..sim.clock import Pace
@@ -14,7 +15,12 @@ class BlockingDriver:
     """Steps the scheduler until the caller's own flow has ended.
 
     Whatever else is due meanwhile happens too: a sweep, a second client's background copies.
+
+    Attributes:
+        seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
     """
+
+    seen: Callable[[Flow[Any]], Flow[Any]] | None = None
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
@@ -28,6 +34,8 @@ class BlockingDriver:
             UsageError: called from inside a step of the same scheduler.
         """
         scheduler = self._scheduler
+        if self.seen is not None:
+            flow = self.seen(flow)
         if self._pace is not None:
             scheduler.advance_to(self._pace.reached_ns())
         scheduler.enter()

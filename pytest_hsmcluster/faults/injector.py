@@ -51,7 +51,7 @@ class Injection:
         self.hits = 0
         self.held = Signal(f"release of {fault}")
         self.installed = True
-        self._owner = owner
+        self._owner: Faults | None = owner
         self._dice = dice
         self._counts: dict[Any, int] = {}
         self._installed_ns = now_ns
@@ -77,11 +77,17 @@ class Injection:
     def release(self) -> None:
         """Let go all who are held here; later passages are held anew."""
         held, self.held = self.held, Signal(self.held.name)
-        self._owner.fire(held)
+        if self._owner is not None:
+            self._owner.fire(held)
 
     def remove(self) -> None:
         """Take the fault out; whoever is held goes on.  Doing it twice is harmless."""
-        self._owner.remove(self)
+        if self._owner is not None:
+            self._owner.remove(self)
+
+    def let_go(self) -> None:
+        """Forget whose it is: its cluster has ended."""
+        self._owner = None
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +150,11 @@ class Faults:
             self.installed.remove(injection)
             self._at[injection.fault.point].remove(injection)
             injection.release()
+
+    def let_go(self) -> None:
+        """Part from all injections: the cluster has ended."""
+        for injection in self.all:
+            injection.let_go()
 
     def reach(self, point: Point, passage: Passage) -> Injection | None:
         """Write that `point` is reached, and return the injection to perform there, or None."""
