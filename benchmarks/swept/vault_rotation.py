@@ -1,0 +1,36 @@
+"""What is swept by `benchmarks/sweeps.py`: the vault's rotation, of a kilobyte or of more."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from examples.document_vault import HardenedVault, Store
+from examples.document_vault.tests.promises import SDK3
+from pytest_hsmcluster import Client, HsmClock
+
+DOCUMENTS = int(os.environ.get("DOCUMENTS", "1"))
+SHARDS = int(os.environ.get("SHARDS", "1"))
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = Store()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def vault(hsm_client: Client, store: Store, hsm_clock: HsmClock) -> HardenedVault:
+    vault = HardenedVault(hsm_client, store, sleep=hsm_clock.advance)
+    vault.start()
+    for number in range(DOCUMENTS):
+        vault.put(f"contract-{number}", bytes(1024))
+    return vault
+
+
+@SDK3
+@pytest.mark.hsm_sweep("crash", "drop", "fail CKR_DEVICE_ERROR", op="generate_key decrypt encrypt", shards=SHARDS)
+def test_rotation(vault: HardenedVault) -> None:
+    vault.rotate()
+    assert vault.get("contract-0") == bytes(1024)
