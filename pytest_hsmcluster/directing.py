@@ -2,7 +2,9 @@
 
 import pytest
 
-from .stage import NAME, Curtain, Director, Theatre
+from .options import SETTINGS
+from .stage import Director
+from .theatre import NAME, Curtain, Theatre
 
 
 def open_theatre(config: pytest.Config) -> None:
@@ -10,9 +12,17 @@ def open_theatre(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin(NAME):
         return
     directors: list[Director] = []
+    if config.stash[SETTINGS].mutants:
+        from .mutation import Mutator
+
+        directors.append(Mutator())
     from .sweeping import Sweeper
 
     directors.append(Sweeper(config))
+    if config.stash[SETTINGS].background:
+        from .storming import Stormer
+
+        directors.append(Stormer(config))
     theatre = Theatre(directors)
     config.pluginmanager.register(theatre, NAME)
     config.pluginmanager.register(Curtain(theatre), f"{NAME}-curtain")

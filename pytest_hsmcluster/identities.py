@@ -1,6 +1,7 @@
 """Which test is this, and which command runs it once more?"""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -37,12 +38,19 @@ def ungrouped(item: pytest.Item) -> str:
     return nodeid.removesuffix(f"@{'_'.join(sorted(groups))}")
 
 
-def replay_command(item: pytest.Item) -> str:
-    """Return one line for a shell that runs a test with the seed, the faults and the options of this run."""
+def replay_command(item: pytest.Item, specs: Sequence[str] | None = None) -> str:
+    """Return one line for a shell that runs a test with the seed, the faults and the options of this run.
+
+    Args:
+        item: the test.
+        specs: faults beside those of the run; None for those of the case that it is.
+    """
     settings = item.config.stash[SETTINGS]
     words = ["pytest", identity(item), f"--hsm-seed={settings.seed}"]
-    case = item.stash.get(CASE, None)
-    words += [f"--hsm-chaos={spec}" for spec in (*settings.chaos, *(case.specs if case else ()))]
+    if specs is None:
+        case = item.stash.get(CASE, None)
+        specs = case.specs if case else ()
+    words += [f"--hsm-chaos={spec}" for spec in (*settings.chaos, *specs)]
     # The application may draw from `random`, which pytest-randomly seeds for each test.
     randomly: Any = item.config.getoption("randomly_seed", None)
     if isinstance(randomly, int):

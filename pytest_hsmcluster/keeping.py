@@ -48,6 +48,9 @@ class Part(Protocol):
     def keep(self, cache: pytest.Cache, config: pytest.Config) -> None:
         """Leave in pytest's cache what the next run asks for."""
 
+    def fails(self, config: pytest.Config) -> bool:
+        """Whether the sum fails a run in which no test failed."""
+
     def report(self, terminal: Any, config: pytest.Config) -> None:
         """Write the sum at the end of the run."""
 
@@ -56,5 +59,7 @@ TRIAL: "pytest.StashKey[Trial]" = pytest.StashKey()
 """With an item: what it has of ours while it runs."""
 CASE: pytest.StashKey[Case] = pytest.StashKey()
 """With an item: what makes it a case, if it is one."""
+JUDGED: pytest.StashKey[bool] = pytest.StashKey()
+"""With an item: whether its markers have been looked at."""
 PARTS: pytest.StashKey[dict[str, Part]] = pytest.StashKey()
 """With the configuration: what this process has counted, by name; see `parts`."""

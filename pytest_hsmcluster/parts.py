@@ -10,6 +10,9 @@ from .keeping import PARTS, Part
 _KINDS = {
     "tally": "tally:Tally",
     "sweeps": "sweeps:Sweeps",
+    "mutants": "mutation:Mutations",
+    "coverage": "covering:Covering",
+    "background": "storming:BackgroundChaos",
 }
 """Name → module and class; also the order in which they report."""
 
@@ -39,6 +42,11 @@ def keep_parts(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("cacheprovider") and config.cache:
         for one in config.stash[PARTS].values():
             one.keep(config.cache, config)
+
+
+def parts_fail(config: pytest.Config) -> bool:
+    """Whether something that was counted fails the run, although no test did."""
+    return any(one.fails(config) for one in config.stash.get(PARTS, {}).values())
 
 
 def report_parts(terminal: Any, config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from .fixtures import hsm_cluster_factory as hsm_cluster_factory
 from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
-from .keeping import PARTS, TRIAL
+from .keeping import JUDGED, PARTS, TRIAL
 from .markers import OURS, SIGNATURES, SWEEP, levels
 from .options import SETTINGS, add_options, read_settings
 from .subjects import Subject, is_testcase, subjects_in
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from .trial import Trial
 
 pytest.register_assert_rewrite("pytest_hsmcluster.checkers")
-
-_JUDGED = pytest.StashKey[bool]()
-"""Whether an item's markers were looked at when it was collected."""
 
 
 class BrokenPromise(pytest.fail.Exception, AssertionError):  # type: ignore[name-defined,misc]
@@ -58,10 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
         from .mistakes import refuse_settings
 
         refuse_settings(config)
-    if any(" @ " in argument for argument in config.args):
-        from .sweeping import cut_back
+    if settings.coverage:
+        from .covering import cover
 
-        cut_back(config)
+        cover(config)
+    if settings.background:
+        from .storming import promise
+
+        promise(config)
+
     if config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput"):
         from .workers import Workers
 
@@ -80,20 +82,25 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     return 0
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
+def pytest_report_header(config: pytest.Config) -> list[str] | None:
     settings = config.stash[SETTINGS]
     if not settings.configured:
         return None
     from .reporting import header
 
-    return header(settings)
+    lines = [header(settings)]
+    if settings.background:
+        from .storming import BUDGET
+
+        lines.append(f"hsmcluster: background chaos {config.stash[BUDGET]}")
+    return lines
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Turn all wrong markers of a module into one collection error.
+    """Turn all wrong markers of a module into one collection error, and add the cases that are asked for by name.
 
     A wrapper here is the only place that is right for TestCases and under xdist.
     """
@@ -109,7 +116,7 @@ def pytest_make_collect_report(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Deal a sweep out to its shards."""
     if metafunc.definition.get_closest_marker(SWEEP) is not None:
-        from .sweeping import deal_out
+        from .selecting import deal_out
 
         deal_out(metafunc)
 
@@ -118,7 +125,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let `-k` select tests by words that only their sweeps' cases have."""
     if config.getoption("keyword"):
-        from .sweeping import lend_words
+        from .selecting import lend_words
 
         lend_words(config, [item for item in items if SWEEP in item.keywords])
 
@@ -184,13 +191,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if PARTS not in config.stash:
         return
-    from .parts import export_parts, keep_parts
+    from .parts import export_parts, keep_parts, parts_fail
 
     output = getattr(config, "workeroutput", None)
     if output is not None:
         output["hsmcluster"] = export_parts(config)
     else:
         keep_parts(config)
+        if session.exitstatus == pytest.ExitCode.OK and parts_fail(config):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
@@ -228,13 +237,17 @@ def _refuse_wrong_markers(collector: pytest.Collector, report: pytest.CollectRep
     text = complaint(collector, subjects)
     if text:
         report.outcome, report.longrepr, report.result = "failed", text, []
+    if any(" @ " in argument for argument in collector.config.args):
+        from .selecting import cases_named
+
+        report.result += [*cases_named(collector, report.result)]
     for node in report.result:
-        node.stash[_JUDGED] = True
+        node.stash[JUDGED] = True
 
 
 def _judge_late_markers(item: pytest.Item) -> None:
     """Refuse wrong markers that a hook has added since the test was collected."""
-    if item.stash.get(_JUDGED, False):
+    if item.stash.get(JUDGED, False):
         return
     from .mistakes import complaint
 

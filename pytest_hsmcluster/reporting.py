@@ -47,6 +47,10 @@ def tell(trial: Trial, report: pytest.TestReport, error: BaseException | None) -
         report.sections += trial.case.sections
     if not trial.clusters:
         return
+    if trial.settings.coverage:
+        from .covering import covering_of
+
+        covering_of(trial.item.config).count(trial, report)
     if report.when == "call" or report.failed:
         report.sections += sections(trial, report, error)
         report.user_properties += properties(trial, report)

@@ -1,31 +1,29 @@
 """How is a test run again, with everything set up anew?
 
-A director may run a test as often as it likes: as itself, and as encores under other circumstances.  pytest's private
-names that this takes are all in this file; it is tested with the oldest and the newest pytest.
+A director may run a test as often as it likes: as itself, and as encores under other circumstances.  What is private to
+pytest and needed for this is here and in `theatre`; both are tested with the oldest and the newest pytest.
 """
 
 import dataclasses
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from warnings import WarningMessage
 
 import pytest
 from _pytest.mark import KeywordMatcher
 from _pytest.mark.expression import Expression
 from _pytest.outcomes import Exit
+from _pytest.runner import check_interactive_exception
 
 from .identities import identity, ungrouped
-from .keeping import CASE, TRIAL, Case
+from .keeping import CASE, JUDGED, Case
 from .reporting import tell
 
 if TYPE_CHECKING:
     from .keeping import Storm
+    from .theatre import Theatre
     from .trial import Trial
-
-NAME = "hsmcluster-theatre"
-"""The name of our plugin that runs tests again."""
-
-PHASES = ("setup", "call", "teardown")
 
 
 class Ran:
@@ -34,11 +32,18 @@ class Ran:
     Attributes:
         reports: of its phases, in order; several times if another plugin has rerun it.
         trial: what it had of ours, or None.
+        warnings: those of an unreported run.
     """
 
-    def __init__(self, reports: list[pytest.TestReport], trial: "Trial | None") -> None:
+    def __init__(
+        self,
+        reports: list[pytest.TestReport],
+        trial: "Trial | None",
+        warnings: Sequence[WarningMessage] = (),
+    ) -> None:
         self.reports = reports
         self.trial = trial
+        self.warnings = warnings
 
     @property
     def outcome(self) -> str:
@@ -88,13 +93,17 @@ class Stage:
         self._session = item.session
         self._index = next(i for i, one in enumerate(item.session.items) if one is item)
         self._properties = item.user_properties.copy()
-        self._sibling = self._made(Case(identity(item), ""))
+        self._sibling = made(item, Case(identity(item), ""))
         self._told = False
 
     @property
     def stopped(self) -> bool:
         """Whether pytest wants no more tests: `-x`, `--maxfail`, an interrupt."""
         return bool(self._session.shouldfail or self._session.shouldstop)
+
+    def expect(self, runs: int) -> None:
+        """Let pytest's progress know of so many runs more."""
+        self._session.testscollected += runs
 
     def play(
         self,
@@ -136,7 +145,9 @@ class Stage:
             reported: False prints nothing, counts nowhere, and keeps the test's own node id.
         """
         case = Case(identity(self.item), label, tuple(specs), may_miss, mutant, reported, storm)
-        one = self._made(case, label if reported else "")
+        kind = None if reported else self._theatre.unheard(type(self.item))
+        one = made(self.item, case, label if reported else "", kind)
+        one.user_properties = self._properties.copy()
         return self._run(one, reported)
 
     def report(self, ran: Ran) -> None:
@@ -147,11 +158,16 @@ class Stage:
             if ran.trial:
                 tell(ran.trial, report, None)
             self._log(report)
+        for warning in ran.warnings:
+            heard = {"warning_message": warning, "nodeid": nodeid, "when": "runtest", "location": None}
+            hook.pytest_warning_recorded.call_historic(kwargs=heard)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
     def case(self, label: str, specs: Sequence[str]) -> pytest.Function:
         """Return an encore to look at before it is run: `perform`."""
-        return self._made(Case(identity(self.item), label, tuple(specs)), label)
+        one = made(self.item, Case(identity(self.item), label, tuple(specs)), label)
+        one.user_properties = self._properties.copy()
+        return one
 
     def perform(self, case: pytest.Function) -> Ran:
         """Run what `case` returned."""
@@ -165,10 +181,20 @@ class Stage:
 
     def end(self, nextitem: pytest.Item | None) -> None:
         """Tear down what the next test does not share: until now every run had a sibling behind it."""
-        teardown = self._session._setupstate.teardown_exact
-        call = pytest.CallInfo.from_call(lambda: teardown(nextitem), "teardown", reraise=(Exit, KeyboardInterrupt))
-        if self._told or call.excinfo:
-            self._log(pytest.TestReport.from_item_and_call(self.item, call))
+        item, following = self.item, None if self.stopped else nextitem
+        capturing = item.config.pluginmanager.getplugin("capturemanager")
+
+        def tear_down() -> None:
+            with capturing.item_capture("teardown", item) if capturing else nullcontext():
+                self._session._setupstate.teardown_exact(following)
+
+        call = pytest.CallInfo.from_call(tear_down, "teardown", reraise=(Exit, KeyboardInterrupt))
+        if not (self._told or call.excinfo):
+            return
+        report = pytest.TestReport.from_item_and_call(item, call)
+        self._log(report)
+        if check_interactive_exception(call, report):
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -182,31 +208,39 @@ class Stage:
         finally:
             self._session.items[self._index] = self.item
 
-    def _made(self, case: Case, shown: str = "") -> pytest.Function:
-        """Return another item for the same test; its class instance, its arguments and its stash are new."""
-        item: Any = self.item
-        callspec, name, nodeid = getattr(item, "callspec", None), item.name, item.nodeid
-        if shown:
-            if callspec is not None:
-                callspec = dataclasses.replace(callspec, _idlist=[*callspec._idlist, shown])
-            end = f"-{shown}]" if name.endswith("]") else f"[{shown}]"
-            name = name.removesuffix("]") + end
-            nodeid = ungrouped(item).removesuffix("]") + end
-        one: Any = type(item).from_parent(
-            item.parent,
-            name=name,
-            callspec=callspec,
-            fixtureinfo=item._fixtureinfo,
-            originalname=item.originalname,
-        )
-        _rename(one, nodeid)
-        # Hooks may have added some since the test was collected.
-        one.own_markers = item.own_markers.copy()
-        one.keywords.update({mark.name: mark for mark in item.own_markers})
-        one.extra_keyword_matches = item.extra_keyword_matches.copy()
-        one.user_properties = self._properties.copy()
-        one.stash[CASE] = case
-        return cast(pytest.Function, one)
+
+def made(item: pytest.Item, case: Case, shown: str = "", kind: type[pytest.Item] | None = None) -> pytest.Function:
+    """Return another item for the same test; its class instance, its arguments and its stash are new.
+
+    Args:
+        item: the test.
+        case: what makes it another one.
+        shown: what its node id says between the brackets, behind the parameters; empty for the test's own node id.
+        kind: a class derived from the item's own, if that will not do.
+    """
+    test: Any = item
+    callspec, name, nodeid = getattr(test, "callspec", None), test.name, test.nodeid
+    if shown:
+        if callspec is not None:
+            callspec = dataclasses.replace(callspec, _idlist=[*callspec._idlist, shown])
+        end = f"-{shown}]" if name.endswith("]") else f"[{shown}]"
+        name = name.removesuffix("]") + end
+        nodeid = ungrouped(test).removesuffix("]") + end
+    one: Any = (kind or type(test)).from_parent(
+        test.parent,
+        name=name,
+        callspec=callspec,
+        fixtureinfo=test._fixtureinfo,
+        originalname=test.originalname,
+    )
+    _rename(one, nodeid)
+    # Hooks may have added some since the test was collected.
+    one.own_markers = test.own_markers.copy()
+    one.keywords.update({mark.name: mark for mark in test.own_markers})
+    one.extra_keyword_matches = test.extra_keyword_matches.copy()
+    one.stash[CASE] = case
+    one.stash[JUDGED] = test.stash.get(JUDGED, False)
+    return cast(pytest.Function, one)
 
 
 def _rename(item: Any, nodeid: str) -> None:
@@ -215,89 +249,6 @@ def _rename(item: Any, nodeid: str) -> None:
         item._id = type(item._id).parse(nodeid)
     else:
         item._nodeid = nodeid
-
-
-class Theatre:
-    """A plugin that gives tests to their directors; registered when a run has any.
-
-    Args:
-        directors: asked in this order whose a test is.
-    """
-
-    def __init__(self, directors: Sequence[Director]) -> None:
-        self._directors = directors
-        self._playing = False
-        self._unreported: pytest.Item | None = None
-        self._watched: pytest.Item | None = None
-        self._reports: list[pytest.TestReport] = []
-        self._trial: Trial | None = None
-        self._done = False
-
-    def run(self, item: pytest.Item, nextitem: pytest.Item, reported: bool) -> Ran:
-        """Run an item through pytest's own protocol, and every plugin's."""
-        self._watched, self._reports, self._trial = item, [], None
-        self._unreported = None if reported else item
-        try:
-            item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-        finally:
-            self._watched = self._unreported = None
-        return Ran(self._reports, self._trial)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(
-        self, item: pytest.Item, nextitem: pytest.Item | None
-    ) -> Generator[None, object, object]:
-        """Have a test's director run it, outside of every other plugin's wrapper: those see each run alone."""
-        director = None if self._playing else next((one for one in self._directors if one.wants(item)), None)
-        if director is not None:
-            self._playing = True
-            try:
-                stage = Stage(item, self)
-                director.direct(stage)
-                stage.end(nextitem)
-            finally:
-                self._playing = False
-            self._done = True
-        return (yield)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._watched is not None and report.nodeid == self._watched.nodeid:
-            self._reports.append(report)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        if item is self._watched:
-            self._trial = item.stash.get(TRIAL, None)
-
-    def play_unreported(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Run what nobody is to hear of, or keep out of it."""
-        if self._done:
-            self._done = False
-            return True
-        if item is not self._unreported:
-            return None
-        self._phase(item, "setup", lambda: item.ihook.pytest_runtest_setup(item=item))
-        if self._reports[-1].passed:
-            self._phase(item, "call", lambda: item.ihook.pytest_runtest_call(item=item))
-        teardown = item.ihook.pytest_runtest_teardown
-        self._phase(item, "teardown", lambda: teardown(item=item, nextitem=nextitem))
-        return True
-
-    def _phase(self, item: pytest.Item, when: Any, work: Any) -> None:
-        call = pytest.CallInfo.from_call(work, when, reraise=(Exit, KeyboardInterrupt))
-        self._reports.append(item.ihook.pytest_runtest_makereport(item=item, call=call))
-
-
-class Curtain:
-    """A second plugin of the theatre: pytest's own protocol does not run what the theatre has run."""
-
-    def __init__(self, theatre: Theatre) -> None:
-        self._theatre = theatre
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        return self._theatre.play_unreported(item, nextitem)
 
 
 class Words:

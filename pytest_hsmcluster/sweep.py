@@ -103,18 +103,17 @@ class Sweep:
         """Return the faults to try, one a case, in the order of the passages."""
         return [(str(fault),) for passage in passages for fault in self._faults(passage)]
 
-    def pairs(self, one: Specs, history: History, first: int, last: int, alone: Iterable[str]) -> list[Specs]:
+    def pairs(self, one: Specs, history: History, first: int, last: int) -> list[Specs]:
         """Return the pairs that begin with a fault: its own, and each that is reached after it has struck.
 
         Args:
             one: the case with the first fault alone.
             history: of its run, `first` and `last` as in `passages`.
-            alone: specs that break a promise without any help; a pair would say nothing new.
         """
-        records, known = history.records, {*alone, *one}
+        records = history.records
         struck = next((i for i in range(first, last) if records[i][0] == Kind.INJECT and records[i][3] == one[0]), last)
         later = [passage for passage in self._passages(records, first, last) if passage.place > struck]
-        return [(*one, second) for (second,) in self.cases(later) if second not in known]
+        return [(*one, second) for (second,) in self.cases(later) if second not in one]
 
     def _passages(self, records: Sequence[Record], first: int, last: int) -> Iterator[Passage]:
         wanted = {str(point): point for point in self.points}

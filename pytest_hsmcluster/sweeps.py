@@ -9,6 +9,9 @@ from .parts import part
 from .stage import Ran
 from .tally import counted
 
+AND = " + "
+"""Between the faults of one case."""
+
 CACHED_CASES = "hsmcluster/sweeps"
 """Where the cache keeps the labels of the cases that failed, by test."""
 
@@ -27,8 +30,9 @@ class Swept:
 
     Attributes:
         points: passages that were found and asked for.
-        cases: that these make.
-        run: of them.
+        cases: that these make, one fault each.
+        pairs: of faults, beside them.
+        run: of both.
         broken: those that broke a promise.
         held: labels of those that held.
         seconds: that the runs took, over all processes.
@@ -37,6 +41,7 @@ class Swept:
 
     points: int = 0
     cases: int = 0
+    pairs: int = 0
     run: int = 0
     broken: list[Broken] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
@@ -46,8 +51,10 @@ class Swept:
     def __str__(self) -> str:
         if self.not_swept:
             return self.not_swept
-        run = f"{counted(self.cases, 'case')}" if self.run == self.cases else f"{self.run} of {self.cases} cases"
-        found = f"{counted(self.points, 'point')}, {run}"
+        planned = self.cases + self.pairs
+        run = counted(self.run, "case") if self.run == planned else f"{self.run} of {planned} cases"
+        pairs = f", {self.pairs} of them pairs" if self.pairs else ""
+        found = f"{counted(self.points, 'point')}, {run}{pairs}"
         return f"{found}, {len(self.broken) or 'none'} broke a promise, {self.seconds:.2f} s"
 
 
@@ -64,9 +71,8 @@ class Sweeps:
         swept = self._of(test)
         swept.points, swept.cases = points, cases
 
-    def planned(self, test: str, more: int) -> None:
-        """Count further cases, of pairs."""
-        self._of(test).cases += more
+    def paired(self, test: str, pairs: int) -> None:
+        self._of(test).pairs += pairs
 
     def ran(self, test: str, label: str, ran: Ran) -> None:
         swept = self._of(test)
@@ -77,10 +83,6 @@ class Sweeps:
 
     def broke(self, test: str, broken: Broken) -> None:
         self._of(test).broken.append(broken)
-
-    def run_of(self, test: str) -> int:
-        """Return how many cases were run."""
-        return self._of(test).run
 
     # -- as a part of the run --------------------------------------------------------------
 
@@ -95,6 +97,7 @@ class Sweeps:
         for test, told in other.items():
             mine, theirs = self._of(test), Swept(**{**told, "broken": [Broken(*one) for one in told["broken"]]})
             mine.points, mine.cases = max(mine.points, theirs.points), max(mine.cases, theirs.cases)
+            mine.pairs += theirs.pairs
             mine.run += theirs.run
             mine.seconds += theirs.seconds
             mine.broken += theirs.broken
@@ -106,10 +109,13 @@ class Sweeps:
         known = cache.get(CACHED_CASES, {})
         for test, swept in self.by_test.items():
             broken = [one.label for one in swept.broken]
-            if swept.run < swept.cases:  # those that were not run are as they were
+            if swept.not_swept or swept.run < swept.cases + swept.pairs:  # those that were not run are as they were
                 broken = [label for label in known.get(test, []) if label not in {*swept.held, *broken}] + broken
             known[test] = broken
         cache.set(CACHED_CASES, {test: labels for test, labels in known.items() if labels})
+
+    def fails(self, config: pytest.Config) -> bool:
+        return False  # a case that broke a promise is a test that failed
 
     def report(self, terminal: Any, config: pytest.Config) -> None:
         """Write one line for each swept test, and those of the cases that broke a promise."""

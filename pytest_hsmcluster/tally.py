@@ -44,6 +44,9 @@ class Tally:
         """Leave the seed for `--hsm-seed=last`."""
         cache.set(CACHED_SEED, config.stash[SETTINGS].seed)
 
+    def fails(self, config: pytest.Config) -> bool:
+        return False
+
     def report(self, terminal: Any, config: pytest.Config) -> None:
         """Write one line below the run, unless it is a quiet one."""
         if config.get_verbosity() >= 0:

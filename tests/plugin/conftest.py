@@ -11,7 +11,17 @@ import faker
 import pytest
 
 faker.Faker()  # loads its providers
-for _module in ("catalogue", "cluster", "drivers.pace", "faker_provider", "mistakes", "sdkfiles", "timeline.text"):
+for _module in (
+    "catalogue",
+    "cluster",
+    "directing",
+    "drivers.pace",
+    "faker_provider",
+    "mistakes",
+    "sdkfiles",
+    "sweeping",
+    "timeline.text",
+):
     import_module(f"pytest_hsmcluster.{_module}")
 
 Run = Callable[..., pytest.RunResult]

@@ -1,0 +1,177 @@
+"""Which sweeps and which of their cases does a command line ask for?
+
+A case is made when its sweep runs, long after pytest has collected and selected: so a swept test goes by the words of
+its cases, what is left of them is decided here, and a case that is named by its node id is collected as a test.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from .errors import UsageError
+from .faults.spec import parse_fault
+from .faults.when import COMMANDS, OPERATIONS
+from .identities import SHARD, identity
+from .keeping import CASE, Case
+from .markers import levels, sweep_mark
+from .options import SETTINGS
+from .stage import Stage, Words, made
+from .sweep import Specs, Sweep
+from .sweeps import AND, CACHED_CASES
+
+_LENT = pytest.StashKey[set[str]]()
+"""With an item: words that it was lent so that `-k` finds it."""
+
+
+def sweep_asked(item: pytest.Item) -> pytest.Mark | None:
+    """Return the marker by which a test is swept; None for another test, and where the faults are given."""
+    if not isinstance(item, pytest.Function) or CASE in item.stash or item.config.stash[SETTINGS].chaos:
+        return None
+    return sweep_mark(levels(item))
+
+
+def sweep_of(item: pytest.Item) -> Sweep | None:
+    """Return the sweep that a test's marker asks for, or None.
+
+    Raises:
+        UsageError: the marker is wrong, and a hook has added it since markers were looked at.
+    """
+    mark = sweep_asked(item)
+    if mark is None:
+        return None
+    try:
+        return Sweep.of(*mark.args, **mark.kwargs)
+    except TypeError as error:
+        raise UsageError(f"hsm_sweep: {error}") from None
+
+
+def deal_out(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each shard; a wrong marker is refused elsewhere."""
+    mark = sweep_mark(levels(metafunc.definition))
+    shards = mark.kwargs.get("shards", 1) if mark else 1
+    if metafunc.config.stash[SETTINGS].chaos or not isinstance(shards, int) or not 1 < shards <= 1000:
+        return
+    names = [f"shard {number} of {shards}" for number in range(1, shards + 1)]
+    metafunc.fixturenames.append(SHARD)
+    metafunc.parametrize(SHARD, names, ids=names)
+
+
+# -- a case by its node id --------------------------------------------------------------
+
+
+def cases_named(collector: pytest.Collector, found: Sequence[pytest.Item | pytest.Collector]) -> Iterator[pytest.Item]:
+    """Yield the cases that the command line names by their node ids, each an item beside the tests that were found."""
+    taken = {node.name for node in found}  # a parameter that reads like a case is what it is
+    for name in dict.fromkeys(_names_within(collector)):
+        cases = (_case(item, name) for item in found if name not in taken)
+        yield from [case for case in cases if case is not None]
+
+
+def _names_within(collector: pytest.Collector) -> Iterator[str]:
+    """Yield the names that the command line says within a module or a class."""
+    config, here = collector.config, collector.nodeid.split("::")[1:]
+    for argument in config.args:
+        path, bracket, parameters = argument.partition("[")
+        file, *names = path.split("::")
+        leads_here = (
+            config.option.pyargs or Path(os.path.abspath(config.invocation_params.dir / file)) == collector.path
+        )
+        if names and names[:-1] == here and leads_here:
+            yield names[-1] + bracket + parameters
+
+
+def _case(item: pytest.Item | pytest.Collector, name: str) -> pytest.Item | None:
+    within = f"{item.name[:-1]}-" if item.name.endswith("]") else f"{item.name}["
+    if not isinstance(item, pytest.Function) or not name.startswith(within) or not sweep_mark(levels(item)):
+        return None
+    label = name.removeprefix(within).removesuffix("]")
+    specs = tuple(label.split(AND))
+    try:
+        for spec in specs:
+            parse_fault(spec)
+    except UsageError:
+        return None
+    return made(item, Case(identity(item), label, specs), label)
+
+
+# -- cases by words and by their past ---------------------------------------------------
+
+
+def lend_words(config: pytest.Config, swept: list[pytest.Item]) -> None:
+    """Let a swept test go by words that its cases may have: as many of those in `-k` as it needs to be selected."""
+    words = Words(config)
+    asked = dict.fromkeys(re.findall(r"[^\s()]+", words.text.lower()))
+    for item in swept:
+        known = None if words.want(item) else _words_of_cases(item)
+        if known is None:
+            continue
+        lent = [word for word in asked if re.fullmatch(r"hsm-?\d*", word) or any(word in one for one in known)]
+        before = item.extra_keyword_matches.copy()
+        for chosen in (some for size in range(1, len(lent) + 1) for some in combinations(lent, size)):
+            item.extra_keyword_matches = before.union(chosen)
+            if words.want(item):
+                item.stash[_LENT] = set(chosen) - before
+                break
+        else:
+            item.extra_keyword_matches = before
+
+
+def _words_of_cases(item: pytest.Item) -> list[str] | None:
+    with suppress(UsageError):  # a wrong marker is refused elsewhere
+        if sweep := sweep_of(item):
+            return [word.lower() for word in (*map(str, sweep.effects), *sweep.points, *COMMANDS, *OPERATIONS)]
+    return None
+
+
+class Choice:
+    """What `-k`, `--deselect`, `--lf`, `--ff` and shards leave of the cases of a sweep."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._words = Words(config)
+        self._deselected = tuple(config.getoption("deselect", None) or ())
+        self._only_failed = bool(config.getoption("lf", False))
+        cached = config.pluginmanager.hasplugin("cacheprovider") and config.cache
+        known = cached.get(CACHED_CASES, {}) if cached else {}
+        wanted = self._only_failed or config.getoption("failedfirst", False)
+        self._failed: dict[str, list[str]] = known if wanted else {}
+
+    def singles(self, stage: Stage, cases: list[Specs]) -> list[Specs]:
+        """Return which of all cases of one fault to run; those that begin a pair that failed are asked for with it."""
+        failed = self._failed.get(identity(stage.item), [])
+        begun = [label.partition(AND)[0] for label in failed]
+        mine = _of_shard(stage.item, cases)
+        if self._only_failed and any(specs[0] in begun for specs in cases):
+            mine = [specs for specs in mine if specs[0] in begun]
+        return self._wanted(stage, sorted(mine, key=lambda specs: specs[0] not in failed))
+
+    def pairs(self, stage: Stage, pairs: list[Specs]) -> list[Specs]:
+        """Return which of these pairs to run."""
+        failed = self._failed.get(identity(stage.item), [])
+        if self._only_failed and any(AND.join(specs) in failed for specs in pairs):
+            pairs = [specs for specs in pairs if AND.join(specs) in failed]
+        return self._wanted(stage, sorted(pairs, key=lambda specs: AND.join(specs) not in failed))
+
+    def _wanted(self, stage: Stage, cases: list[Specs]) -> list[Specs]:
+        if not self._words.text and not self._deselected:
+            return cases
+        lent = stage.item.stash.get(_LENT, set[str]())
+
+        def wanted(specs: Specs) -> bool:
+            case = stage.case(AND.join(specs), specs)
+            case.extra_keyword_matches -= lent
+            return self._words.want(case) and not case.nodeid.startswith(self._deselected)
+
+        return [specs for specs in cases if wanted(specs)]
+
+
+def _of_shard(item: pytest.Item, cases: list[Specs]) -> list[Specs]:
+    parameter = getattr(getattr(item, "callspec", None), "params", {}).get(SHARD)
+    if parameter is None:
+        return cases
+    _, number, _, shards = str(parameter).split()
+    return cases[int(number) - 1 :: int(shards)]
