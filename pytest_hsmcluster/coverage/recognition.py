@@ -33,9 +33,9 @@ def maker_dies_later(one: Evidence) -> bool:
 
 
 def on_one_hsm(one: Evidence) -> bool:
-    """The create was `ok` although it had brought the key to one HSM of several."""
-    reached = {event.hsm for event in one.changed_in_time() if event.kind is Kind.HELD}
-    return _created(one) and len(reached) == 1
+    """The create was `ok` although it had brought the key to one HSM of several, and nobody else to another."""
+    copied = any(event.kind is Kind.HELD and event.cause == Cause.CLONE for event in one.changed_in_time())
+    return _created(one) and not copied and one.key_after is not None and len(one.key_after.holders) < 2
 
 
 def copies_missing(one: Evidence) -> bool:
