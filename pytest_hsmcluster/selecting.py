@@ -21,6 +21,7 @@ from .keeping import CASE, Case
 from .markers import levels, sweep_mark
 from .options import SETTINGS
 from .stage import Stage, Words, made
+from .subjects import Subject, is_testcase
 from .sweep import Specs, Sweep
 from .sweeps import AND, CACHED_CASES
 
@@ -44,10 +45,13 @@ def sweep_of(item: pytest.Item) -> Sweep | None:
     mark = sweep_asked(item)
     if mark is None:
         return None
-    try:
-        return Sweep.of(*mark.args, **mark.kwargs)
-    except TypeError as error:
-        raise UsageError(f"hsm_sweep: {error}") from None
+    with suppress(UsageError, TypeError):
+        if not is_testcase(getattr(item, "cls", None)):
+            return Sweep.of(*mark.args, **mark.kwargs)
+    from .mistakes import complaint
+
+    subject = Subject(item.nodeid, levels(item), is_testcase(getattr(item, "cls", None)))
+    raise UsageError(complaint(item, [subject]) or "hsm_sweep: wrong")
 
 
 def deal_out(metafunc: pytest.Metafunc) -> None:

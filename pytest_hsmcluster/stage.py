@@ -175,9 +175,14 @@ class Stage:
 
     def tell(self, text: str) -> None:
         """Report a failure of the test itself, beside what its own run reported."""
-        call = pytest.CallInfo.from_call(lambda: pytest.fail(text, pytrace=False), "call")
+
+        def fail() -> None:
+            raise pytest.fail.Exception(text, pytrace=False) from None
+
+        report = pytest.TestReport.from_item_and_call(self.item, pytest.CallInfo.from_call(fail, "call"))
+        report.sections.clear()  # what its own run has printed was reported with that
         self._told = True
-        self._log(pytest.TestReport.from_item_and_call(self.item, call))
+        self._log(report)
 
     def end(self, nextitem: pytest.Item | None) -> None:
         """Tear down what the next test does not share: until now every run had a sibling behind it."""

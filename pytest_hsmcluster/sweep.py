@@ -176,7 +176,9 @@ def _points(globs: object, wrong: list[str]) -> tuple[Point, ...]:
     for glob in globs.split():
         matching = [point for point in Point if fnmatch.fnmatchcase(point, glob)]
         if not matching:
-            wrong.append(f"points={glob!r} matches no point{nearest(glob, list(Point))}; there are {', '.join(Point)}")
+            wrong.append(
+                f"points={glob!r} matches no point{nearest(glob, map(str, Point))}; there are {', '.join(Point)}"
+            )
         found += matching
     return tuple(point for point in Point if point in found)
 

@@ -48,7 +48,7 @@ class Player:
         things: name → what a step can call or refer to.
         told: what came of each step that was performed, in order.
         skipped: steps that needed what had not come to be.
-        imports: lines without which the steps mean nothing elsewhere.
+        known: name → function or class that steps call by its name.
     """
 
     def __init__(self, shape: Shape, *, seed: int = 0, keys: str = "seeded") -> None:
@@ -56,7 +56,7 @@ class Player:
         self.things: dict[str, Any] = {CLUSTER: cluster, CHAOS: cluster.chaos, CLOCK: cluster.clock}
         self.told: list[Told] = []
         self.skipped: list[Step] = []
-        self.imports: list[str] = []
+        self.known: dict[str, Callable[..., Any]] = {}
 
     def do(self, step: Step, expected: tuple[type[Exception], ...] = EXPECTED) -> Told | None:
         """Perform one step and return what came of it; None if what it needs has not come to be.
@@ -84,9 +84,7 @@ class Player:
     def know(self, thing: Callable[..., Any]) -> str:
         """Return the name under which steps can call a function or class."""
         name = thing.__name__
-        if name not in self.things:
-            self.things[name] = thing
-            self.imports.append(f"from {thing.__module__} import {name}")
+        self.known[name] = self.things[name] = thing
         return name
 
     def findings(self, checks: tuple[str, ...]) -> dict[str, str]:

@@ -18,6 +18,7 @@ for _module in (
     "drivers.pace",
     "faker_provider",
     "mistakes",
+    "mutation",
     "sdkfiles",
     "sweeping",
     "timeline.text",

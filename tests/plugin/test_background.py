@@ -181,7 +181,7 @@ def test_a_storm_is_the_same_alone_in_any_order_and_on_any_worker(run):
     assert summary(alone)[2:] == summary(whole)[2 : len(summary(alone))]
     backwards = "def pytest_collection_modifyitems(items): items.reverse()"
     assert summary(run(SUITE, *arguments, conftest=backwards)) == summary(whole)
-    spread = run(SUITE, *arguments, "-p", "xdist.plugin", "-n2", apart=True)
+    spread = run(SUITE, *arguments, "-p", "xdist", "-n2", apart=True)
     spread.assert_outcomes(failed=2, passed=3)
     assert summary(spread) == summary(whole)
     assert sorted(section(spread, number=number)[2] for number in (0, 1)) == sorted(
@@ -286,9 +286,13 @@ def test_who_brings_faults_of_his_own_gets_no_storm(run):
         def test_real(hsm_cluster):
             assert count(hsm_cluster) == 0
 
-        @pytest.mark.hsm_sweep("fail 0xBB", points="hsm.receive")
-        def test_swept(hsm_cluster):
+        @pytest.mark.hsm_sweep("fail 0xBB", points="hsm.receive", op="random")
+        def test_swept(hsm_cluster, hsm_client):
             assert count(hsm_cluster) <= 1
+            try:
+                hsm_client.random(8)
+            except Exception:
+                pass
 
         def test_left_out(hsm_cluster):
             assert count(hsm_cluster) == 0
@@ -328,7 +332,14 @@ def test_a_test_runs_as_often_as_it_must_and_is_counted_once(run, busy, pytester
     source = """
         import pytest
 
-        log = open("log", "a", buffering=1)
+        from pathlib import Path
+
+        class Log:
+            def write(self, text):
+                with Path("log").open("a") as file:
+                    file.write(text)
+
+        log = Log()
 
         @pytest.fixture(scope="module")
         def module():
@@ -403,11 +414,9 @@ def test_an_application_that_never_gives_up_is_found_by_its_time_out(run, pytest
         '[faults]\n"destroy @ hsm.execute op=encrypt" = 1\n'
     )
     source = """
-        import itertools
-
         def test_stubborn(hsm_client, hsm_clock):
             key = hsm_client.generate_key("AES", 256, label="kek")
-            for _ in itertools.count():
+            for _ in range(50_000):
                 try:
                     hsm_client.encrypt(key, b"data")
                     break
