@@ -1,8 +1,13 @@
 """Does a sweep notice a test that follows the wall clock, threads or dice: the real ones?"""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pytest_hsmcluster.history.difference import CAUSES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "determinism.md").read_text(encoding="utf-8")
 
 HEAD = """
 import threading, time, uuid
@@ -59,3 +64,18 @@ def test_what_does_not_repeat_itself_is_not_swept(run, body, cause):
     told = result.stdout.str()
     assert "the test does not repeat itself, so no fault would strike where it is said to: event " in told
     assert cause in told.partition("likely causes: ")[2].split("; ")[:2]
+
+
+def test_the_page_about_determinism_shows_what_is_said(run):
+    """Its test is run, and what it prints is what stands there, but for what o'clock it is."""
+
+    def block(language: str, word: str) -> str:
+        fenced = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+        return next(text for text in fenced if word in text)
+
+    def timeless(text: str) -> str:
+        return re.sub(r"\d+\.\d+s", "0s", text)
+
+    result = run("import time\nimport pytest\n\n" + block("python", "hsm_sweep"))
+    result.assert_outcomes(passed=1, failed=1)
+    assert timeless(block("text", "sweep: ").rstrip("…\n ")) in timeless(result.stdout.str())
