@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest same bench clean
+.PHONY: help demo test lint cover oldest same determinism mutants bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -40,13 +40,20 @@ same: $(VENV)/installed ## run the suite in two random orders and on two workers
 	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/workers -n 2
 	$(BIN)/python -m tests.determinism.journals $(VENV)/journals
 
+determinism: $(VENV)/installed ## tell 1,000 stories on every Python here, by 0 to 4 workers, under load: all journals must be the same
+	$(BIN)/python -m tests.determinism.proof $(if $(STORIES),--stories=$(STORIES)) $(if $(PYTHONS),--pythons="$(PYTHONS)")
+
 bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q --benchmark-json=.benchmarks/run.json
 	$(BIN)/python benchmarks/report.py .benchmarks/run.json
 	$(BIN)/python benchmarks/startup.py
 
+mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our own seeded mistakes on their sweeps and the campaign
+	@$(BIN)/python -m pytest examples -m "not hsm_sweep" --hsm-mutants -n 2 -r ""; examples=$$?; \
+	  $(BIN)/python -m seeded && exit $$examples
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(VENV)-oldest build dist .coverage*
+	rm -rf $(VENV) $(VENV)-oldest .venv-determinism build dist .coverage*
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
