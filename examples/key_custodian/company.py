@@ -36,19 +36,30 @@ class Company:
         inventory: which keys there should be; its users are created in the cluster.
         ledger: path of the job's file.
         zones: where HSMs belong, one in each.
+        day_s: how long a day of the company takes in the cluster: the job counts days, and where nothing happens
+            between two nights, ten minutes of them are as good as twenty-four hours.
+        open_ledger: how the job's file is opened.
 
     Attributes:
         reports: of all nights.
     """
 
     def __init__(
-        self, cluster: HsmCluster, inventory: Inventory, ledger: Path, zones: tuple[str, ...] = ("a", "b", "c")
+        self,
+        cluster: HsmCluster,
+        inventory: Inventory,
+        ledger: Path,
+        zones: tuple[str, ...] = ("a", "b", "c"),
+        day_s: float = DAY_S,
+        open_ledger: Callable[[Path], Ledger] = Ledger,
     ) -> None:
         self.cluster = cluster
         self.inventory = inventory
         self.ledger_path = ledger
         self.reports: list[Report] = []
         self._zones = zones
+        self._day_s = day_s
+        self._open_ledger = open_ledger
         self._documents: list[Document] = []
         for user in sorted({user for plan in inventory.keys for user in plan.share_with}):
             cluster.create_user(user, cluster.default_password)
@@ -58,25 +69,23 @@ class Company:
     @property
     def ledger(self) -> Ledger:
         """The ledger as it is on disk: each night's job is a new process and reads it anew."""
-        return Ledger(self.ledger_path)
+        return self._open_ledger(self.ledger_path)
 
     def hardened(self) -> Report:
         """Run one night's job, the hardened one."""
-        clock = self.cluster.clock
         return Custodian(
             self.inventory,
             self.ledger,
             connect=lambda: self.cluster.client("custodian"),
-            now=lambda: clock.now,
-            sleep=clock.advance,
+            now=self._now,
+            sleep=self.cluster.clock.advance,
             hsms=len(self._zones),
         ).run()
 
     def naive(self) -> Report:
         """Run one night's job, the naive one."""
-        clock = self.cluster.clock
         return NaiveCustodian(
-            self.inventory, self.ledger, connect=lambda: self.cluster.client("custodian"), now=lambda: clock.now
+            self.inventory, self.ledger, connect=lambda: self.cluster.client("custodian"), now=self._now
         ).run()
 
     # -- days and nights ---------------------------------------------------------------------
@@ -93,7 +102,7 @@ class Company:
         self.replace_lost_hsms()
         for plan in self.inventory.keys:
             self._work(plan)
-        self._until((self.cluster.clock.now // DAY_S + 1) * DAY_S)
+        self._until((self._now() // DAY_S + 1) * DAY_S)
 
     def days(self, count: int, job: Callable[[], Report]) -> None:
         """Let nights and days pass in which nothing is broken."""
@@ -127,7 +136,7 @@ class Company:
             signature = retry(partial(client.sign, keys[0], TAKINGS))
             retry(partial(client.verify, keys[-1], TAKINGS, signature))
             return
-        today = int(self.cluster.clock.now // DAY_S)
+        today = int(self._now() // DAY_S)
         self._documents.append(Document(today, entry, retry(partial(client.encrypt, keys[0], TAKINGS))))
         self._documents = [one for one in self._documents if today - one.day < self.inventory.grace_days]
         for document in self._documents:
@@ -139,5 +148,10 @@ class Company:
         assert all(handle in found for handle in entry.handles), f"{client.user} cannot see {entry.label}"
         return [found[handle] for handle in entry.handles]
 
+    def _now(self) -> float:
+        return self.cluster.clock.now * DAY_S / self._day_s
+
     def _until(self, instant: float) -> None:
-        self.cluster.clock.advance(max(0.0, instant - self.cluster.clock.now))
+        """Let time pass until an instant of the company's calendar."""
+        clock = self.cluster.clock
+        clock.advance(max(0.0, instant * self._day_s / DAY_S - clock.now))

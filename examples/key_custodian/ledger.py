@@ -51,8 +51,9 @@ class Ledger:
         self._entries: list[Entry] = []
         self._condemned: dict[int, int] = {}
         self._suspects: dict[int, int] = {}
-        if path.exists():
-            document = json.loads(path.read_text(encoding="utf-8"))
+        text = self._read()
+        if text is not None:
+            document = json.loads(text)
             self._entries = [_entry(fields) for fields in document["entries"]]
             self._condemned = _days(document["condemned"])
             self._suspects = _days(document["suspects"])
@@ -131,9 +132,19 @@ class Ledger:
             "condemned": self._condemned,
             "suspects": self._suspects,
         }
+        self._replace(json.dumps(document, indent=1))
+
+    # -- the file ----------------------------------------------------------------------------
+
+    def _read(self) -> str | None:
+        """Return what the file says, or None where there is none."""
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else None
+
+    def _replace(self, text: str) -> None:
+        """Let the file say this, and nothing in between."""
         draft = self.path.with_suffix(".draft")
         with draft.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)

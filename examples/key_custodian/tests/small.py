@@ -1,0 +1,37 @@
+"""How is a company made that is lived through a thousand times in a sweep?"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from examples.key_custodian.company import Company
+from examples.key_custodian.inventory import Inventory
+from examples.key_custodian.ledger import Ledger
+from pytest_hsmcluster import HsmCluster
+
+DAY_S = 600.0
+"""Ten rounds of the service's synchronisation, and thirty times as long as a client waits for an answer."""
+
+
+def small_company(cluster: HsmCluster, inventory: Inventory, key: str) -> Company:
+    """Return a company that needs one of the inventory's keys, replaces it every other night and keeps no old one.
+
+    Its days are short, and its ledger is no file.
+    """
+    plans = [replace(plan, rotate_after_days=2) for plan in inventory.keys if plan.id == key]
+    small = replace(inventory, keys=tuple(plans), grace_days=0)
+    return Company(cluster, small, Path("in memory"), day_s=DAY_S, open_ledger=in_memory())
+
+
+def in_memory() -> Callable[[Path], Ledger]:
+    """Return a way to open a ledger that touches no disk; it is read as it was written, as text."""
+    written: list[str] = []
+
+    class InMemory(Ledger):
+        def _read(self) -> str | None:
+            return written[-1] if written else None
+
+        def _replace(self, text: str) -> None:
+            written[:] = [text]
+
+    return InMemory
