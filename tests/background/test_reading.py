@@ -236,3 +236,25 @@ def test_every_hardship_that_a_budget_takes_is_a_scenario():
     """And the others are those that name no HSM, or strike without end."""
     assert set(SCENARIOS) - set(HARDSHIPS) == {"kill-mid-create", "fail-cleanup", "lost-ack", "rolling-restart"}
     assert set(HARDSHIPS) <= set(SCENARIOS)
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "background.md").read_text(encoding="utf-8")
+
+
+def test_the_file_of_the_docs_can_be_used():
+    """Whoever copies it from the page has a budget."""
+    budget = budget_of(re.search(r"```toml\n(.*?)```", DOCS, re.DOTALL)[1], "chaos.toml")
+    assert len(budget.lines) == 5
+    assert budget.never == ("tests/test_naive.py::*",)
+
+
+def test_the_docs_name_every_key_and_every_hardship():
+    """And no other."""
+    table = DOCS[DOCS.index("| `[promise]` |") : DOCS.index("A line of `[faults]`")]
+    told = [name for row in table.split("\n|")[2:] for name in re.findall(r"`(\w+)`", row.split("|")[0])]
+    with pytest.raises(ConfigError) as caught:
+        budget_of("[promise]\nnonsense = 1", "team.toml")
+    allowed = re.search(r"\[promise\] takes (.*)", str(caught.value))[1].split(", ")
+    assert sorted(told) == sorted(allowed)
+    listed = DOCS[DOCS.index("`[hardships]` takes") : DOCS.index("Weight 0 switches")]
+    assert sorted(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", listed)) == sorted(HARDSHIPS)
