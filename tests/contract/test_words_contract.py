@@ -2,8 +2,8 @@
 
 import pytest
 
+from campaign.words import Words
 from pytest_hsmcluster import History, HsmCheck, HsmCluster
-from tests.contract.words import Words
 from tests.stories import drawn, play, play_at_once
 
 

@@ -1,0 +1,41 @@
+"""Does anything disagree with the stories of these seeds?  `python -m campaign --seeds 0..300`"""
+
+import argparse
+import re
+import sys
+
+from .seeds import broken, seeded
+
+SHOWN = 5
+"""Disagreements of one story that are printed."""
+
+
+def main() -> int:
+    """Play the stories of some seeds, print the first that disagrees and return 1; 0 if none does."""
+    parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
+    parser.add_argument("--seeds", type=_seeds, default=range(300), metavar="A..B", help="default: 0..300, without 300")
+    parser.add_argument("--all", action="store_true", help="go on after the first")
+    arguments = parser.parse_args()
+    wrong = 0
+    for seed in arguments.seeds:
+        found = broken(seed)
+        if found:
+            wrong += 1
+            sys.stdout.write(f"seed {seed}: {found[0]}\n")
+            sys.stdout.writelines(f"    {line}\n" for line in found[1:SHOWN])
+            sys.stdout.write(f"{seeded(seed)}\n")
+            if not arguments.all:
+                return 1
+    sys.stdout.write(f"{len(arguments.seeds)} seeds, {wrong} disagree\n")
+    return min(wrong, 1)
+
+
+def _seeds(text: str) -> range:
+    found = re.fullmatch(r"([0-9]+)\.\.([0-9]+)", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of seeds, such as 0..300")
+    return range(int(found[1]), int(found[2]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
