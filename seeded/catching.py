@@ -1,0 +1,92 @@
+"""Who looks for a mistake, and what does he say when he has found one?"""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST_S = 300
+"""Whoever needs longer hangs: a mistake that stops the world is noticed too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catcher:
+    """A command that fails when something is wrong.
+
+    Attributes:
+        name: for the table.
+        words: of the command, after the interpreter's name.
+        culprit: a pattern of its output; the first group says which test or promise it was.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    culprit: str
+
+    def look(self, tree: Path) -> "Look":
+        """Run it in a copy of the tree.
+
+        Imports come from there: the interpreter looks in the present folder first.
+        """
+        began = time.monotonic()
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+        environment.pop("PYTHONPATH", None)
+        command = [sys.executable, *self.words]
+        try:
+            done = subprocess.run(
+                command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Look(self.name, True, f"it hangs: nothing came in {LONGEST_S} s", time.monotonic() - began)
+        found = re.search(self.culprit, done.stdout, re.MULTILINE)
+        last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        return Look(
+            self.name,
+            done.returncode != 0,
+            found[1] if found else f"{done.returncode}: {last}",
+            time.monotonic() - began,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of one look.
+
+    Attributes:
+        catcher: who looked.
+        found: whether something was wrong.
+        culprit: what said so.
+        seconds: of real time.
+    """
+
+    catcher: str
+    found: bool
+    culprit: str
+    seconds: float
+
+
+def _plugin() -> tuple[str, ...]:
+    """Return how pytest is told of our plugin where the package is not installed."""
+    known = importlib.metadata.entry_points(group="pytest11", name="hsmcluster")
+    return () if known else ("-p", "pytest_hsmcluster.plugin")
+
+
+def _pytest(*words: str) -> tuple[str, ...]:
+    quiet = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-x", "-r", "fE", "--tb", "line")
+    return ("-m", "pytest", *_plugin(), *quiet, *words)
+
+
+FAILED = r"^(?:FAILED|ERROR) \S*?([^/\s]+\.py.*?)(?: - .*)?$"
+
+STORIES = 400
+
+CATCHERS = (
+    Catcher("the campaign", ("-m", "seeded.campaigning", str(STORIES)), r"^(story .*)$"),
+    Catcher("the vault's sweep", _pytest("examples/document_vault", "-m", "hsm_sweep"), FAILED),
+    Catcher("the custodian's sweep", _pytest("examples/key_custodian", "-m", "hsm_sweep"), FAILED),
+)
+"""In the order in which they are asked: the quickest first."""
