@@ -89,5 +89,3 @@ def _end_of(begun: Told, told: Sequence[Told], end: int) -> int:
     """Return how many records there were when a trouble was ended."""
     ends = ("remove", "end")
     return next((one.record for one in told if one.step.on == begun.step.gives and one.step.does in ends), end)
-
-

@@ -1,8 +1,8 @@
 """What breaks in a sweep, as a table that can be compared with yesterday's?
 
-An application that is known to be broken cannot be tested by "nothing breaks".  But what breaks, at which step and how,
-is always the same, so it stands in a text file beside the test.  A check that has gone blind, or a client that behaves in
-another way, changes the table, and that fails the test.  Where the change is wanted, this writes the tables anew:
+An application that is known to be broken cannot be tested by "nothing breaks".  But what breaks, at which step and
+how, is always the same, so it stands in a text file beside the test.  A check that has gone blind, or a client that
+behaves in another way, changes the table, and that fails the test.  Where the change is wanted, write the tables anew:
 
     REWRITE_TABLES=1 python -m pytest examples -k naive_sweep
 
@@ -45,9 +45,7 @@ class Verdict:
         tell: takes a name and a text for the report of the test.
     """
 
-    def __init__(
-        self, cluster: HsmCluster, chaos: Chaos, check: HsmCheck, tell: Callable[[str, object], None]
-    ) -> None:
+    def __init__(self, cluster: HsmCluster, chaos: Chaos, check: HsmCheck, tell: Callable[[str, object], None]) -> None:
         self._cluster = cluster
         self._chaos = chaos
         self._check = check

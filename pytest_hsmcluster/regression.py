@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +84,15 @@ def _edits(item: pytest.Function, source: str) -> list[Edit]:
     if name is None:
         raise LookupError(node.name)
     edits = [(*name.span(1), _free_name(item, node.name))]
-    indices: dict[str, int] = dict(getattr(getattr(item, "callspec", None), "indices", {}))
+    params = dict(getattr(getattr(item, "callspec", None), "params", {}))
+    whole = False
     for decorator in node.decorator_list:
-        edits += _narrowed(indices, decorator, places)
-    if indices:  # of its fixtures, its class or a hook
-        edits.append((0, 0, f"{_margin(source)}# Of its parameters it is about {', '.join(indices)}: {item.name}\n"))
+        if _parametrizes(decorator):
+            narrowed = list(_narrowed(item, params, decorator, places))
+            edits += narrowed
+            whole = whole or not narrowed
+    if whole or params:  # of its fixtures, its class or a hook
+        edits.append((0, 0, f"{_margin(source)}# Several cases; the one that failed is {item.name}\n"))
     return edits
 
 
@@ -117,14 +121,16 @@ class _Places:
         return self._text[start + len(self._before) : end + len(self._before)]
 
 
-def _narrowed(indices: dict[str, int], decorator: Any, places: _Places) -> Iterator[Edit]:
-    """Yield what leaves only one set of a `parametrize`, and take its parameters out of `indices`."""
-    if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("mark.parametrize")):
-        return
+def _parametrizes(decorator: Any) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("mark.parametrize")
+
+
+def _narrowed(item: pytest.Function, params: dict[str, Any], decorator: Any, places: _Places) -> Iterator[Edit]:
+    """Yield what leaves only one set of a `parametrize`, and take its parameters out of `params`."""
     given: dict[str | None, Any] = {keyword.arg: keyword.value for keyword in decorator.keywords}
     given.update(zip(("argnames", "argvalues", "indirect", "ids"), decorator.args, strict=False))
-    said = re.findall(r"\w+", ast.unparse(given["argnames"]))
-    index = next((indices[name] for name in said if name in indices), None)
+    names = re.findall(r"\w+", ast.unparse(given["argnames"]))
+    index = _index(item, params, names)
     if index is None:
         return
     values = given["argvalues"]
@@ -133,8 +139,26 @@ def _narrowed(indices: dict[str, int], decorator: Any, places: _Places) -> Itera
     yield (*places.span(values), f"[{one}]")
     if "ids" in given:
         yield (*places.span(given["ids"]), "None")
-    for name in said:
-        indices.pop(name, None)
+    for name in names:
+        del params[name]
+
+
+def _index(item: pytest.Function, params: dict[str, Any], names: list[str]) -> int | None:
+    """Return which set of a `parametrize` an item has: the values say it, pytest keeps no number."""
+    for mark in item.iter_markers("parametrize"):
+        said = {**dict(zip(("argnames", "argvalues"), mark.args, strict=False)), **mark.kwargs}
+        text = said["argnames"]
+        known = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(text)
+        if known != names or not all(name in params for name in names) or not isinstance(said["argvalues"], Collection):
+            continue
+        for index, one in enumerate(said["argvalues"]):
+            if hasattr(one, "marks"):
+                values = one.values  # a pytest.param
+            else:
+                values = (one,) if len(names) == 1 else one
+            if all(value is params[name] for name, value in zip(names, values, strict=False)):
+                return index
+    return None
 
 
 def _free_name(item: pytest.Function, name: str) -> str:

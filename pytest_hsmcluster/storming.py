@@ -167,9 +167,11 @@ class _Bisection:
 
     def _fails(self, specs: Specs) -> bool:
         ran = self._stage.encore(specs=specs, may_miss=True, reported=False)
-        if ran.outcome == "failed":
+        # Faults strike when the set-up is over: one that failed is of faults that do not go together.
+        failed = any(report.failed and report.when != "setup" for report in ran.reports)
+        if failed:
             self._failed[specs] = ran
-        return ran.outcome == "failed"
+        return failed
 
 
 def _told(item: pytest.Item, found: Smallest, storm: _Storm, budget: Budget, ran: Ran) -> str:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-LONGEST_S = 300
+LONGEST_S = 120
 """Whoever needs longer hangs: a mistake that stops the world is noticed too."""
 
 

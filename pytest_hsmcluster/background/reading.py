@@ -316,7 +316,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "untouched": ("untouched", _whole(0, 28)),
     "longest": ("longest_ns", _duration(10_000_000)),
     "together": ("together_ns", _duration(10_000_000)),
-    "begin": ("begin_ns", _duration(0)),
+    "begin": ("begin_ns", _duration(1_000_000)),
     "sweep_late": ("sweep_late_ns", _duration(0)),
     "passages": ("passages", _whole(1, 100_000)),
     "destroyed": ("destroyed", _whole(0, 28)),

@@ -167,11 +167,10 @@ class _Drawing:
 
     def _hardship(self, line: HardshipLine) -> Scenario:
         longest_ns = self._promise.sweep_late_ns if line.of_sweep else self._promise.longest_ns
-        begin_ns = self._early((0, *steps(MS, self._promise.begin_ns)) if self._promise.begin_ns else (0,))
+        # None begins at once: what comes too late for its HSM has missed, what is installed too late is refused.
+        begin_ns = self._early(steps(MS, self._promise.begin_ns))
         lasts_ns = self._spent(line, longest_ns)
-        window = duration_text(begin_ns + lasts_ns)
-        if begin_ns:
-            window = f"{duration_text(begin_ns)}..{window}"
+        window = f"{duration_text(begin_ns)}..{duration_text(begin_ns + lasts_ns)}"
         return Scenario(line.name, (*self._arguments(line, lasts_ns), ("during", window)))
 
     def _arguments(self, line: HardshipLine, lasts_ns: int) -> list[tuple[str, str]]:

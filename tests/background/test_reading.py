@@ -125,6 +125,7 @@ def test_all_mistakes_of_a_file_are_told_at_once():
         ("promise = 3", "promise = 3: a table is wanted: [promise]"),
         (PROMISE.replace('"30s"', '"5s"'), 'promise.together = "5s": shorter than longest = "10s"'),
         (PROMISE.replace('"10s"', '"1ms"'), 'promise.longest = "1ms": 10ms or more is wanted'),
+        (PROMISE + 'begin = "0s"', 'promise.begin = "0s": 1ms or more is wanted'),
         (PROMISE.replace('"10s"', "true"), 'promise.longest = true: a duration such as "30s" is wanted'),
         (PROMISE.replace("1\n", "true\n"), "promise.untouched = true: a whole number from 0 to 28 is wanted"),
         (PROMISE + "survivable = 1", "promise.survivable = 1: true or false is wanted"),

@@ -320,7 +320,6 @@ def test_who_brings_faults_of_his_own_gets_no_storm(run):
             ''')
     """
     result = run(source, "--hsm-background=team.toml", conftest=conftest)
-    assert summary(result)[1].startswith(("3 of", "4 of", "5 of", "6 of", "7 of", "8 of", "9 of"))
     assert "struck in 4 tests, no new failures" in summary(result)[1]
     assert "failed" not in result.parseoutcomes()
 
@@ -416,14 +415,14 @@ def test_an_application_that_never_gives_up_is_found_by_its_time_out(run, pytest
     source = """
         def test_stubborn(hsm_client, hsm_clock):
             key = hsm_client.generate_key("AES", 256, label="kek")
-            for _ in range(50_000):
+            for _ in range(20_000):
                 try:
                     hsm_client.encrypt(key, b"data")
                     break
                 except Exception:
                     hsm_clock.advance(0.001)
     """
-    plugin = ("-p", "pytest_timeout", "--timeout=0.4", "--timeout-method=signal")
+    plugin = ("-p", "pytest_timeout", "--timeout=0.3", "--timeout-method=signal")
     result = run(source, "--hsm-background=forever.toml", "--hsm-timeline=never", *plugin, ini=ONE_HSM)
     result.assert_outcomes(failed=1)
     assert "Timeout" in result.stdout.str()

@@ -424,6 +424,20 @@ def test_wrong_tear_down_of_a_wider_scope_is_reported(run):
         assert "Captured stdout teardown" in text and "tearing down" in text
 
 
+def test_wrong_tear_down_is_reported_when_the_sweep_itself_stops_the_run(run):
+    """-x, and the sweep is what fails: nothing of the next test is waited for."""
+    fixture = """
+    @pytest.fixture(scope="module")
+    def scoped():
+        yield
+        raise KeyError("in tear-down")
+
+    def test_after(scoped): pass
+    """
+    source = HOLDS.replace("hsm_client)", "hsm_client, scoped)").replace('op="generate_key"', 'op="sign"')
+    run(source + fixture, "-x").assert_outcomes(passed=1, failed=1, errors=1)
+
+
 def test_tear_down_of_a_wider_scope_may_not_warn_under_w_error(run):
     """Filters for warnings hold there too."""
     fixture = """

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from faker import Faker
 
+from examples.swept import verdict as verdict
 from pytest_hsmcluster import Client, HsmClock
 
 from .. import HardenedVault, NaiveVault, Store

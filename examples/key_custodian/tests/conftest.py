@@ -6,6 +6,7 @@ import pytest
 
 from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory, load_inventory
+from examples.swept import verdict as verdict
 from pytest_hsmcluster import HsmCluster
 
 

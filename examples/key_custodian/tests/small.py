@@ -11,6 +11,8 @@ from pytest_hsmcluster import HsmCluster
 
 DAY_S = 600.0
 """Ten rounds of the service's synchronisation, and thirty times as long as a client waits for an answer."""
+STRANGER = "canteen_app"
+"""A crypto user with whom nothing is shared."""
 
 
 def small_company(cluster: HsmCluster, inventory: Inventory, key: str) -> Company:
@@ -20,6 +22,7 @@ def small_company(cluster: HsmCluster, inventory: Inventory, key: str) -> Compan
     """
     plans = [replace(plan, rotate_after_days=2) for plan in inventory.keys if plan.id == key]
     small = replace(inventory, keys=tuple(plans), grace_days=0)
+    cluster.create_user(STRANGER, cluster.default_password)
     return Company(cluster, small, Path("in memory"), day_s=DAY_S, open_ledger=in_memory())
 
 

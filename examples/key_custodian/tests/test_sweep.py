@@ -10,8 +10,8 @@ import pytest
 
 from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory
-from examples.key_custodian.tests.small import DAY_S, small_company
-from pytest_hsmcluster import ApplicationDied, Chaos, HsmCluster, HsmState
+from examples.key_custodian.tests.small import DAY_S, STRANGER, small_company
+from pytest_hsmcluster import ApplicationDied, Chaos, HsmCluster, HsmState, KeyAccessDenied
 
 EVERYTHING = ("crash", "destroy", "drop", "corrupt", "fail CKR_DEVICE_ERROR", "delay 30s", "hold")
 PROMISES = (
@@ -54,21 +54,32 @@ def recover(company: Company, chaos: Chaos) -> None:
 
 
 def check_what_is_there(company: Company) -> None:
-    """Compare the HSMs, and what the services see, with the inventory: one key for each plan, the same everywhere."""
-    expected = []
-    for plan in company.inventory.keys:
-        [active] = [entry for entry in company.ledger.entries("active", "retired", "intended") if entry.plan == plan.id]
-        halves = ("private", "public") if plan.is_pair else ("secret",)
-        for handle, half in zip(active.handles, halves, strict=True):
-            shares = () if half == "public" else plan.share_with
-            expected.append((handle, active.label, half, company.cluster.default_user, shares))
-        for user in plan.share_with:
-            with closing(company.cluster.client(plan.service, login=False)) as service:
-                service.login(user, company.cluster.default_password)
-                assert {key.number for key in service.find_keys()} == set(active.handles), f"what {user} sees"
+    """Look at the HSMs themselves: the inventory's key is on each of three, alike, and nothing else."""
+    [plan], owner = company.inventory.keys, company.cluster.default_user
+    [entry] = company.ledger.entries("active", "retired", "intended")
+    halves = {"private": plan.share_with, "public": ()} if plan.is_pair else {"secret": plan.share_with}
+    expected = [
+        (handle, entry.label, half, owner, shares, True)
+        for handle, (half, shares) in zip(entry.handles, halves.items(), strict=True)
+    ]
     for hsm in company.cluster.hsms:
-        there = [(key.handle, key.label, key.cls, key.owner, key.shares) for key in hsm.keys.values()]
+        there = [(key.handle, key.label, key.cls, key.owner, key.shares, key.token) for key in hsm.keys.values()]
         assert sorted(there) == sorted(expected), f"what is on {hsm.id}"
+    assert len(company.cluster.hsms) == 3
+
+
+def check_who_may(company: Company) -> None:
+    """Look with the eyes of services: their users see their key and cannot delete it, a stranger does not see it."""
+    [plan] = company.inventory.keys
+    [entry] = company.ledger.entries("active")
+    for user in (*plan.share_with, STRANGER):
+        with closing(company.cluster.client(plan.service, login=False)) as service:
+            service.login(user, company.cluster.default_password)
+            seen = [key for key in service.find_keys() if key.cls != "public"]
+            assert [key.number for key in seen] == ([] if user == STRANGER else [entry.handles[0]]), f"what {user} sees"
+            for key in seen:
+                with pytest.raises(KeyAccessDenied):
+                    service.delete_key(key)
 
 
 @pytest.mark.hsm_sweep(
@@ -86,9 +97,10 @@ def check_what_is_there(company: Company) -> None:
     indirect=True,
 )
 def test_changes(company: Company, hsm_chaos: Chaos) -> None:
-    """Whatever fails while a key is made, shared and deleted, the job's own process included, is repaired by the next."""
+    """Whatever fails while a key is made, shared and deleted, the job's own process included, the next one repairs."""
     with suppress(ApplicationDied):
         company.night(company.hardened)
 
     recover(company, hsm_chaos)
     check_what_is_there(company)
+    check_who_may(company)
