@@ -4,10 +4,7 @@ import argparse
 import re
 import sys
 
-from .seeds import broken, seeded
-
-SHOWN = 5
-"""Disagreements of one story that are printed."""
+from .seeds import broken, title
 
 
 def main() -> int:
@@ -22,8 +19,7 @@ def main() -> int:
         if found:
             wrong += 1
             sys.stdout.write(f"seed {seed}: {found[0]}\n")
-            sys.stdout.writelines(f"    {line}\n" for line in found[1:SHOWN])
-            sys.stdout.write(f"{seeded(seed)}\n")
+            sys.stdout.writelines(f"    {line}\n" for line in (*found[1:], *title(seed).splitlines()))
             if not arguments.all:
                 return 1
     sys.stdout.write(f"{len(arguments.seeds)} seeds, {wrong} disagree\n")

@@ -259,13 +259,14 @@ class Model:
 def disagreements(story: Story) -> Iterator[str]:
     """Play a story without trouble, and yield what is not as it should be.
 
-    An operator removes no HSM, and nobody is in a hurry: a create that returns early has copies under way.
+    Nobody adds or removes an HSM: one that joins may bring back what was deleted meanwhile.  And nobody is in a hurry:
+    a create that returns early has copies under way.
     """
     with Player(story.shape, seed=story.seed) as player:
         model = Model(story.shape, player)
         for step in story.calm.steps:
             patient = tuple(option for option in step.options if option[0] != "timeout_s")
-            if step.does == "remove_hsm" or player.do(dataclasses.replace(step, options=patient)) is None:
+            if step.does in ("remove_hsm", "add_hsm") or player.do(dataclasses.replace(step, options=patient)) is None:
                 continue
             told = player.told[-1]
             yield from model.of_step(told, player.cluster.history.records[told.record :], View.of(player.cluster))

@@ -50,14 +50,14 @@ class Truths:
 
     def at_the_end(self, records: Sequence[Record], after: View) -> Iterator[str]:
         """Yield the keys that nobody should ever have seen."""
-        born = {}
+        born: dict[str, int] = {}
         for record in records:
             if record[0] == "held":
                 born.setdefault(record[4], record[2])
         swept = _swept(records)
         for hsm, held in after.keys.items():
             for key in held.values():
-                if born.get(key.name) in self.failed and key.name not in swept:
+                if born.get(key.name, 0) in self.failed and key.name not in swept:
                     yield f"{key.name} is on {hsm}, and {self.failed[born[key.name]]} certainly did not happen"
 
     # -- HSMs ----------------------------------------------------------------------------

@@ -70,10 +70,8 @@ def deal_out(metafunc: pytest.Metafunc) -> None:
 
 def cases_named(collector: pytest.Collector, found: Sequence[pytest.Item | pytest.Collector]) -> Iterator[pytest.Item]:
     """Yield the cases that the command line names by their node ids, each an item beside the tests that were found."""
-    taken = {node.name for node in found}  # a parameter that reads like a case is what it is
     for name in dict.fromkeys(_names_within(collector)):
-        cases = (_case(item, name) for item in found if name not in taken)
-        yield from [case for case in cases if case is not None]
+        yield from [case for item in found if (case := _case(item, name)) is not None]
 
 
 def _names_within(collector: pytest.Collector) -> Iterator[str]:

@@ -15,7 +15,7 @@ from .catching import Catcher, Look
 from .mistake import PACKAGE, Mistake
 
 ROOT = Path(__file__).parent.parent
-COPIED = (PACKAGE, "campaign", "examples", "seeded", "conftest.py", "pyproject.toml")
+COPIED = (PACKAGE, "campaign", "examples", "conftest.py", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True)

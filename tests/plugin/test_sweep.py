@@ -374,7 +374,7 @@ def test_case_runs_alone_on_a_worker(run):
 
 
 def test_case_in_another_folder_is_another_case(run, pytester):
-    """Files of one name are told apart by their folders, and a test that is not swept has no cases."""
+    """Files of one name are told apart by their folders."""
     for folder in ("one", "two"):
         (pytester.path / folder).mkdir()
         (pytester.path / folder / "test_same.py").write_text(textwrap.dedent(HOLDS))
@@ -384,6 +384,12 @@ def test_case_in_another_folder_is_another_case(run, pytester):
     ]
     result = run(MANY, *asked, "-v", "--import-mode=importlib")
     assert [line.partition(" PASSED")[0] for line in result.outlines if " PASSED" in line] == asked
+    result = run(MANY, asked[0], "two", "-v", "--import-mode=importlib")
+    assert [line.partition(" PASSED")[0] for line in result.outlines if " PASSED" in line][:2] == [
+        asked[0],
+        "two/test_same.py::test_holds",
+    ]
+    result.assert_outcomes(passed=1 + 4)
 
 
 @pytest.mark.parametrize(

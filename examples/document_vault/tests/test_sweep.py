@@ -23,7 +23,7 @@ LONGEST_S = 100.0
 """A time-out and some pauses, and the 87.2 s that SDK 5 may ask whether a key is available."""
 MOST_CALLS = 6 + 5
 """A key is made, used three times, and the old one is looked for and deleted.  A failure costs five calls at most: what
-may be left of the new key is looked for and deleted, another one is made, and in the end the first is looked for again."""
+may be left of the new key is looked for and deleted, another is made, and at the end the first is looked for again."""
 
 Recover = Callable[[], HardenedVault]
 
