@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+N ?= 2000
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest same determinism mutants bench clean
+.PHONY: help demo test lint cover oldest same determinism mutants bench campaign clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ bench: $(VENV)/bench ## measure; see docs/performance.md
 mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our own seeded mistakes on their sweeps and the campaign
 	@$(BIN)/python -m pytest examples -m "not hsm_sweep" --hsm-mutants -n 2 -r ""; examples=$$?; \
 	  $(BIN)/python -m seeded && exit $$examples
+
+campaign: $(VENV)/installed ## play N stories of each kind; Ctrl-C stops it, the same command goes on: make campaign N=10000
+	$(BIN)/python -m pytest campaign -p pytest_hsmcluster.campaign --campaign='$(N)' -n $(WORKERS) -q --show-capture=no
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-oldest .venv-determinism build dist .coverage*

@@ -2,9 +2,13 @@
 
 import argparse
 import re
+import signal
 import sys
 
 from .seeds import broken, title
+
+LONGEST_S = 30
+"""What one seed takes at most; it should be hundredths of one."""
 
 
 def main() -> int:
@@ -14,7 +18,9 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="go on after the first")
     arguments = parser.parse_args()
     wrong = 0
+    signal.signal(signal.SIGALRM, _hangs)
     for seed in arguments.seeds:
+        signal.alarm(LONGEST_S)
         found = broken(seed)
         if found:
             wrong += 1
@@ -22,8 +28,13 @@ def main() -> int:
             sys.stdout.writelines(f"    {line}\n" for line in (*found[1:], *title(seed).splitlines()))
             if not arguments.all:
                 return 1
+    signal.alarm(0)
     sys.stdout.write(f"{len(arguments.seeds)} seeds, {wrong} disagree\n")
     return min(wrong, 1)
+
+
+def _hangs(number: int, frame: object) -> None:
+    raise TimeoutError(f"it hangs: nothing came in {LONGEST_S} s")
 
 
 def _seeds(text: str) -> range:

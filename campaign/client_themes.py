@@ -51,6 +51,17 @@ def dead_copies(dice: Stream) -> Iterator[str]:
         yield from differs("a create whose maker went off", came.partition(" ")[0], KeyUnavailable.__name__)
 
 
+def refused_create(dice: Stream) -> Iterator[str]:
+    """SDK 5 cleans up after a create that it refuses, or leaves a copy and says that nobody knows."""
+    for cleans, outcome, left in ((True, "fail", []), (False, "info", ["hsm-1"])):
+        with cluster(3, 5, sdk5_cleans_up=cleans) as one:
+            app = one.client()
+            one.chaos.fail_clone()
+            came = met(app.generate_key, "AES", 256, label="kek")
+            yield from differs("a create of SDK 5 without copies", came, f"{KeyUnavailable.__name__} {outcome}")
+            yield from differs("what is left of it", [hsm.id for hsm in one.hsms if hsm.keys], left)
+
+
 def too_few_to_use(dice: Stream) -> Iterator[str]:
     """SDK 5 refuses a key that is on one HSM, whenever a process that has not seen it asks."""
     with cluster(3, 5) as one:
@@ -240,6 +251,7 @@ THEMES: tuple[Theme, ...] = (
     half_a_pair,
     early_create,
     dead_copies,
+    refused_create,
     too_few_to_use,
     silent_copy,
     kill_mid_create,

@@ -36,6 +36,8 @@ def regression_test(item: pytest.Function, specs: Sequence[str], seed: int) -> P
         seed: of the test, because the new name would have another.
     """
     function = inspect.unwrap(item.function)
+    if inspect.getfile(function).startswith("<"):  # made by `exec`: Python 3.13 returns its module's source
+        return None
     try:
         source = inspect.getsource(function)
         edits = _edits(item, source)
@@ -152,10 +154,8 @@ def _index(item: pytest.Function, params: dict[str, Any], names: list[str]) -> i
         if known != names or not all(name in params for name in names) or not isinstance(said["argvalues"], Collection):
             continue
         for index, one in enumerate(said["argvalues"]):
-            if hasattr(one, "marks"):
-                values = one.values  # a pytest.param
-            else:
-                values = (one,) if len(names) == 1 else one
+            plain = (one,) if len(names) == 1 else one
+            values = one.values if hasattr(one, "marks") else plain  # of a pytest.param, or as they are
             if all(value is params[name] for name, value in zip(names, values, strict=False)):
                 return index
     return None

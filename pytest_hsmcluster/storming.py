@@ -243,7 +243,7 @@ class BackgroundChaos:
 
     def report(self, terminal: Any, config: pytest.Config) -> None:
         """Write what was done, and a line for each failure that is new."""
-        if config.get_verbosity() < 0:
+        if config.get_verbosity() < 0 or config.getoption("collectonly", False):
             return
         terminal.section("hsmcluster background chaos")
         terminal.write_line(self.budget)

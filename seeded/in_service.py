@@ -114,11 +114,11 @@ IN_SERVICE = (
         "the sweep copies between HSMs that cannot reach each other",
     ),
     Mistake(
-        "sweep-visits-the-paused",
+        "sweep-copies-to-whoever-was-up",
         SWEEP,
-        "lacks and hsm.state is HsmState.UP and",
-        "lacks and hsm.alive and",
-        "the sweep counts a copy to an HSM that does not answer",
+        "if key is None or holder.state is not HsmState.UP or to.state is not HsmState.UP:",
+        "if key is None or holder.state is not HsmState.UP:",
+        "a copy that is delayed comes to an HSM that went off meanwhile",
     ),
     Mistake(
         "requests-survive-a-crash",

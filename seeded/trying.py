@@ -4,15 +4,19 @@ import compileall
 import py_compile
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Queue
+from typing import TypeVar
 
 from .catching import Catcher, Look
 from .mistake import PACKAGE, Mistake
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 COPIED = (PACKAGE, "campaign", "examples", "conftest.py", "pyproject.toml")
@@ -56,12 +60,12 @@ def made(mistake: Mistake, tree: Path) -> Iterator[None]:
         path.write_text(right, encoding="utf-8")
 
 
-def try_one(mistake: Mistake, tree: Path, catchers: Sequence[Catcher]) -> Trial:
-    """Make a mistake and ask one catcher after the other until one finds it."""
+def try_one(mistake: Mistake, tree: Path, catchers: Mapping[Catcher, float]) -> Trial:
+    """Make a mistake and ask one catcher after the other until one finds it; none may take longer than is given."""
     looks: list[Look] = []
     with made(mistake, tree):
-        for catcher in catchers:
-            looks.append(catcher.look(tree))
+        for catcher, longest_s in catchers.items():
+            looks.append(catcher.look(tree, longest_s))
             if looks[-1].found:
                 break
     return Trial(mistake, tuple(looks))
@@ -77,17 +81,18 @@ def try_all(mistakes: Sequence[Mistake], catchers: Sequence[Catcher], jobs: int)
         for number in range(jobs):
             trees.put(copied_tree(Path(scratch) / str(number)))
 
-        def in_a_tree(work: Sequence[Catcher], mistake: Mistake | None) -> Look | Trial:
+        def in_a_tree(work: Callable[[Path], T]) -> T:
             tree = trees.get()
             try:
-                return work[0].look(tree) if mistake is None else try_one(mistake, tree, work)
+                return work(tree)
             finally:
                 trees.put(tree)
 
-        first = [pool.submit(in_a_tree, (catcher,), None) for catcher in catchers]
-        clean = [done.result() for done in first]
+        clean = list(pool.map(in_a_tree, [catcher.look for catcher in catchers]))
         yield from clean
-        if any(isinstance(look, Look) and look.found for look in clean):
+        if any(look.found for look in clean):
             return
-        for done in as_completed([pool.submit(in_a_tree, catchers, mistake) for mistake in mistakes]):
+        patient = {catcher: 10 + 5 * look.seconds for catcher, look in zip(catchers, clean, strict=True)}
+        trials = [pool.submit(in_a_tree, partial(try_one, mistake, catchers=patient)) for mistake in mistakes]
+        for done in as_completed(trials):
             yield done.result()

@@ -194,11 +194,11 @@ class Caller:
                 yield from self.process.call(call, hsm, request())
                 done += 1
             except KeyNotOnHsm as error:
-                missing = error
+                missing = error.with_traceback(None)
             except ClusterError as error:
                 self.process.check_alive()
                 if failed is None or error.outcome == "info":
-                    failed = error
+                    failed = error.with_traceback(None)
         if failed is not None:
             if done:
                 failed.outcome = "info"
@@ -218,7 +218,7 @@ class Caller:
                 answered += 1
             except ClusterError as error:
                 self.process.check_alive()
-                failed = error
+                failed = error.with_traceback(None)
         if not answered and failed is not None:
             raise failed
         keys = [found[handle] for handle in sorted(found)]
@@ -241,7 +241,7 @@ class Caller:
                 # The first that judges the password decides; others that refuse are only avoided (a guess).
                 if first and isinstance(error, LoginFailed | AccountLocked):
                     raise
-                failed = error
+                failed = error.with_traceback(None)
                 process.connections[hsm].up = process.connections[hsm].logged_in = False
                 process.connections[hsm].lost_ns = process.world.scheduler.now_ns
                 continue

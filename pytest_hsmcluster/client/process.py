@@ -307,7 +307,10 @@ class Process:
         if (struck := reach(Point.CLIENT_RECEIVE, call)) is not None:
             yield from self.strike(struck, call, done=request.changes)
         if isinstance(answer, ClusterError):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # or the error holds this frame, which holds the error: nobody but a collector frees that
         return answer
 
     def _no_answer(self, silence: Silence, call: Call, until_ns: int) -> Flow[None]:

@@ -70,7 +70,7 @@ class Network:
             try:
                 answer = yield from hsm.serve(call)
             except ClusterError as refused:
-                answer = refused
+                answer = refused.with_traceback(None)
             if (struck := self._reach(Point.WIRE_RESPONSE, call)) is not None:
                 answer = yield from self._strike_response(struck, call, answer)
             if self._cut and self.is_cut(hsm.id, call.client):

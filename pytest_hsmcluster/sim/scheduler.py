@@ -76,10 +76,17 @@ class Task:
         self.since_ns = 0
 
     def result(self) -> Any:
-        """Return what the flow returned, or raise what it raised."""
-        if self.error is not None:
-            raise self.error
-        return self.value
+        """Return what the flow returned, or raise what it raised; once, then whoever waited for it has it alone.
+
+        An error that the task kept would be a circle, for the error's frames hold the task.
+        """
+        value, error, self.value, self.error = self.value, self.error, None, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        return value
 
 
 class Scheduler:
@@ -301,14 +308,21 @@ class Scheduler:
 
     def _resume(self, task: Task, value: Any, error: BaseException | None = None) -> None:
         task.waiting = task.timer = task.deadline = None
+        result: Any = None
         try:
             wait = task.flow.send(value) if error is None else task.flow.throw(error)
         except StopIteration as end:
-            self._ended(task, end.value, None)
+            result, error = end.value, None
         except Exception as end:
-            self._ended(task, None, end)
+            error = end
         else:
             self._park(task, wait)
+            return
+        # Not within `except`: what others raise, now that they go on, does not come from how this flow ended.
+        try:
+            self._ended(task, result, error)
+        finally:
+            del error, result  # this frame may be part of the error's own traceback
 
     def _ended(self, task: Task, value: Any, error: Exception | None) -> None:
         task.done, task.value, task.error = True, value, error

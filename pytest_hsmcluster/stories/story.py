@@ -166,6 +166,10 @@ def source(value: Any) -> str:
         return f"({', '.join(map(source, value))}{',' * (len(value) == 1)})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{source(name)}: {source(one)}' for name, one in value.items())}}}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = [(one.name, getattr(value, one.name), one.default) for one in dataclasses.fields(value)]
+        said = (f"{name}={source(now)}" for name, now, default in given if now != default)
+        return f"{type(value).__name__}({', '.join(said)})"
     if isinstance(value, str):
         return '"' + repr(value)[1:-1] + '"' if '"' not in value and "\\" not in repr(value) else repr(value)
     if isinstance(value, bytes) and b'"' not in value and b"'" not in value:

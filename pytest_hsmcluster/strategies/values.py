@@ -212,9 +212,11 @@ def stories(
     def told(shape: Shape, count: int, genes: list[bytes], seed: int) -> Story:
         return story_of(shape, genes, apps=apps[:count], kinds=kinds, checks=checks, seed=seed)
 
+    if shape is None:
+        shape = st.sampled_from(SHAPES)
     return st.builds(
         told,
-        st.just(shape) if isinstance(shape, Shape) else shape or st.sampled_from(SHAPES),
+        st.just(shape) if isinstance(shape, Shape) else shape,
         st.integers(1, len(apps)),
         st.lists(st.binary(min_size=GENES, max_size=GENES), min_size=1, max_size=most),
         st.integers(0, 7),

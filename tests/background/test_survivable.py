@@ -1,5 +1,6 @@
 """`light` keeps its largest promise: a correct application that tries again comes through."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ def test_a_hardened_application_comes_through_light(arguments):
     """Documents are stored, their key is rotated, all of them can be read, and nothing is left over."""
     light, struck = read_budget("light", Path()), 0
     for seed in range(40):
-        with HsmCluster(3, seed=seed, **arguments) as cluster:
-            vault = HardenedVault(cluster.client("app"), Store(), sleep=cluster.clock.advance)
+        with HsmCluster(3, seed=seed, **arguments) as cluster, closing(Store()) as store:
+            vault = HardenedVault(cluster.client("app"), store, sleep=cluster.clock.advance)
             storm = draw_storm(light, Shape.of(cluster), seed)
             for spec in storm:
                 cluster.chaos.allow_miss(cluster.chaos.install(spec))

@@ -1,11 +1,14 @@
 """Is every crash point that a test passes broken once, each in a test of its own?"""
 
+import json
 import re
 import shlex
 import textwrap
 
 import pytest
 
+from pytest_hsmcluster.stage import Ran
+from pytest_hsmcluster.sweeps import Broken, Sweeps
 from tests.plugin.swept import BROKEN, CASES, CLONE, HOLDS, LATE, NOTED, ROTATION, case, names, noted, verdicts
 
 # -- what a sweep is --------------------------------------------------------------------
@@ -220,6 +223,18 @@ def test_pairs_strike_one_after_the_other(run):
     assert "fault that never fired" not in text
 
 
+def test_no_pair_has_a_fault_that_breaks_a_promise_alone(run):
+    """Neither first nor second, although it would come behind a fault that held."""
+    effects = '"delay 1s", "destroy source", points="client.clone hsm.reply"'
+    result = run(PAIRS.replace('"destroy source", points="client.clone hsm.commit"', effects), "-v")
+    verdict = {name[len("test_rotation[") : -1]: word for name, word in verdicts(result)[1:-1]}
+    late = "delay 1s @ hsm.reply op=generate_key command=generate_key hsm=hsm-1 nth=1"
+    assert (verdict[late], verdict[CLONE.format(2)]) == ("PASSED", "FAILED")
+    pairs = [label.split(" + ") for label in verdict if " + " in label]
+    assert [late, CLONE.format(3)] in pairs
+    assert all(verdict[one] == "PASSED" for pair in pairs for one in pair if one in verdict)
+
+
 def test_no_pair_comes_after_a_case_that_broke_a_promise(run):
     """What fails alone is as small as it gets."""
     result = run(
@@ -279,6 +294,26 @@ def test_shards_share_the_cases_and_one_summary(run, workers):
     # 3 clean runs and 4 cases passed; 2 cases failed, and so did the two shards that they are in.
     result.assert_outcomes(passed=7, failed=4)
     assert text.count("sweep: 1 of 2 cases broke a promise") >= 2
+
+
+def test_workers_numbers_add_up():
+    """Points and cases are those of the whole sweep, in each shard; what was run and paired is each shard's own."""
+    told = []
+    for number in (1, 2):
+        sweeps = Sweeps()
+        sweeps.found("test_it", 6, 7)
+        sweeps.paired("test_it", number)
+        sweeps.ran("test_it", f"held {number}", Ran([], None))
+        sweeps.broke("test_it", Broken(f"broke {number}", "why", "pytest"))
+        told.append(json.loads(json.dumps(sweeps.export())))
+    both = Sweeps()
+    for one in told:
+        both.add(one)
+    swept = both.by_test["test_it"]
+    assert (swept.points, swept.cases, swept.pairs, swept.run) == (6, 7, 3, 2)
+    assert [one.label for one in swept.broken] == ["broke 1", "broke 2"]
+    assert swept.held == ["held 1", "held 2"]
+    assert str(swept).startswith("6 points, 2 of 10 cases, 3 of them pairs, 2 broke a promise")
 
 
 def test_pairs_of_all_shards_are_summed_up(run):

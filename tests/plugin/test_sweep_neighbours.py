@@ -711,6 +711,8 @@ def test_workers_change_nothing(run, pytester, dist):
     assert "test_rotation: 6 points, 6 cases, 2 broke a promise" in text
     assert "test_holds: 5 points, 3 cases, none broke a promise" in text
     assert text.count("hsmcluster sweeps") == 1
+
+
 GROUPS = ROTATION.replace(
     "@pytest.mark.hsm_cluster", '@pytest.mark.xdist_group("one")\n    @pytest.mark.hsm_cluster'
 ) + HOLDS.replace("@pytest.mark.hsm_cluster", '@pytest.mark.xdist_group("two")\n    @pytest.mark.hsm_cluster')

@@ -55,7 +55,7 @@ def test_a_mistake_is_made_in_the_copy_that_is_imported(tree):
     code += "print('paused', retry.backoff_ns(1, STANDARD)); sys.exit(retry.backoff_ns(1, STANDARD) != 100_000_000)"
     sharp = Catcher("sharp", ("-c", code), r"^(paused \d+)$")
     before = source(mistake)
-    trial = try_one(mistake, tree, (NEVER, sharp))
+    trial = try_one(mistake, tree, {NEVER: 60.0, sharp: 60.0})
     assert [(look.catcher, look.found, look.culprit) for look in trial.looks[1:]] == [
         ("sharp", True, "paused 200000000")
     ]
