@@ -99,6 +99,8 @@ class _Reader:
     ) -> Iterator[str]:
         if point.startswith("hsm.") and command is not None:
             yield from self._inside(index, op, point, command, hsm)
+        if point == "sync.clone" and self._state.get(hsm) != "up":
+            yield f"the sweep goes to {hsm}, which is {self._state.get(hsm)}"
         if not self._cuts or client is None:
             return
         app = client.partition("#")[0]

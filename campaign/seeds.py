@@ -7,10 +7,10 @@ from pytest_hsmcluster.sim.entropy import Stream
 from pytest_hsmcluster.stories.drawing import SHAPES, drawn, scenario
 from pytest_hsmcluster.stories.story import Story
 
-from . import clean, client_themes, service_themes
+from . import check_themes, clean, client_themes, service_themes
 from .oracle import disagreements, unlike
 
-THEMES = (*client_themes.THEMES, *service_themes.THEMES)
+THEMES = (*client_themes.THEMES, *service_themes.THEMES, *check_themes.THEMES)
 MOST = 5
 """Disagreements that are told of one seed: the first says most."""
 

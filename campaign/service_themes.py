@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pytest_hsmcluster.errors import RequestTimeout
 from pytest_hsmcluster.sim.entropy import Stream
 
-from .staging import THREE, Theme, cluster, differs, holders, met
+from .staging import FOUR, THREE, Theme, cluster, differs, holders, met
 
 
 def sweep(dice: Stream) -> Iterator[str]:
@@ -135,6 +135,29 @@ def two_of_a_kind(dice: Stream) -> Iterator[str]:
             yield from differs(f"whether hsm-1 still suffers from two of {kind}", struck(), meant)
 
 
+def first_come(dice: Stream) -> Iterator[str]:
+    """Of two faults that strike at one passage the one that was installed first is performed; both count."""
+    with cluster(1) as one:
+        app = one.client()
+        first = one.chaos.inject("fail KeyNotOnHsm @ hsm.execute op=random nth=1")
+        one.chaos.inject("fail CKR_DEVICE_ERROR @ hsm.execute op=random nth=1", may_miss=True)
+        told = [met(app.random, 1) for _ in range(2)]
+        yield from differs("calls, the first of which two faults strike", told, ["KeyNotOnHsm fail", "ok"])
+        yield from differs("hits of the first", first.hits, 1)
+
+
+def turns(dice: Stream) -> Iterator[str]:
+    """Calls go to all HSMs in turn."""
+    hsms, times = 2 + dice.below(3), 2
+    with cluster(hsms, routing="round_robin") as one:
+        app = one.client()
+        began = len(one.history.records)
+        for _ in range(hsms * times):
+            app.random(1)
+        asked = [r[6] for r in one.history.records[began:] if r[0] == "reach" and r[3] == "hsm.receive"]
+        yield from differs("HSMs that were asked", sorted(asked), sorted(FOUR[:hsms] * times))
+
+
 def windows(dice: Stream) -> Iterator[str]:
     """The window of a fault counts from when it is installed, and a fault that is taken out strikes no more."""
     with cluster(1) as one:
@@ -162,4 +185,6 @@ THEMES: tuple[Theme, ...] = (
     last_moment,
     two_of_a_kind,
     windows,
+    first_come,
+    turns,
 )

@@ -61,10 +61,12 @@ class Verdict:
         """
         __tracebackhide__ = True
         answer = self._answer(work)
+        at_once = list(self._findings(checks))
         self._calm()
-        self._tell("answer", f"{answer}, then {self._keys()}")
         findings = [*self._findings(checks), *(wrong for other in others if (wrong := other()))]
-        self._tell("broken", "; ".join(dict.fromkeys(map(first_words, findings))))
+        self._tell("answer", answer)
+        self._tell("at once", _summed(at_once))
+        self._tell("later", _summed(findings))
         if findings:
             pytest.fail("\n".join(findings), pytrace=False)
 

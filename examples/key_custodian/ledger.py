@@ -51,9 +51,8 @@ class Ledger:
         self._entries: list[Entry] = []
         self._condemned: dict[int, int] = {}
         self._suspects: dict[int, int] = {}
-        text = self._read()
-        if text is not None:
-            document = json.loads(text)
+        document = self._read()
+        if document is not None:
             self._entries = [_entry(fields) for fields in document["entries"]]
             self._condemned = _days(document["condemned"])
             self._suspects = _days(document["suspects"])
@@ -132,19 +131,19 @@ class Ledger:
             "condemned": self._condemned,
             "suspects": self._suspects,
         }
-        self._replace(json.dumps(document, indent=1))
+        self._replace(document)
 
     # -- the file ----------------------------------------------------------------------------
 
-    def _read(self) -> str | None:
+    def _read(self) -> dict[str, Any] | None:
         """Return what the file says, or None where there is none."""
-        return self.path.read_text(encoding="utf-8") if self.path.exists() else None
+        return json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else None
 
-    def _replace(self, text: str) -> None:
-        """Let the file say this, and nothing in between."""
+    def _replace(self, document: dict[str, Any]) -> None:
+        """Let the file say this; at no instant does it say half of it."""
         draft = self.path.with_suffix(".draft")
         with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+            json.dump(document, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)

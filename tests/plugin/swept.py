@@ -1,6 +1,7 @@
 """Which tests do the tests of sweeps have pytest run, and what became of each of them?"""
 
 import re
+import textwrap
 
 import pytest
 
@@ -64,6 +65,31 @@ def noted(pytester: pytest.Pytester) -> list[tuple[str, str]]:
     lines = [line.rpartition(": ")[::2] for line in path.read_text().splitlines()]
     path.unlink()
     return lines
+
+
+FAILED = [case("test_rotation", label) for label in BROKEN]
+AFTER = """
+    def test_after():
+        pass
+"""
+
+ONE = """
+    import pytest
+
+    @pytest.mark.hsm_cluster(hsms=1, sdk=3)
+    @pytest.mark.hsm_sweep("delay 1s", points="hsm.reply", op="generate_key")
+    def test_one(hsm_client{fixtures}):
+        hsm_client.generate_key("AES", 256, label="kek")
+        {body}
+"""
+"""Passes one point, so that there is one case."""
+ONE_CASE = case("test_one", "delay 1s @ hsm.reply op=generate_key command=generate_key hsm=hsm-1 nth=1")
+
+
+def one(body: str = "", fixtures: str = "", before: str = "") -> str:
+    """Return `ONE` with more in its body, further fixtures, and what stands above it."""
+    body = textwrap.indent(textwrap.dedent(body), "        ").lstrip()
+    return textwrap.indent(textwrap.dedent(before), "    ") + ONE.format(body=body, fixtures=fixtures)
 
 
 WORDS = ("PASSED", "FAILED", "ERROR", "SKIPPED", "XFAIL", "XPASS", "RERUN")

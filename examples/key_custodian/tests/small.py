@@ -1,8 +1,10 @@
 """How is a company made that is lived through a thousand times in a sweep?"""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory
@@ -31,10 +33,10 @@ def in_memory() -> Callable[[Path], Ledger]:
     written: list[str] = []
 
     class InMemory(Ledger):
-        def _read(self) -> str | None:
-            return written[-1] if written else None
+        def _read(self) -> dict[str, Any] | None:
+            return json.loads(written[-1]) if written else None
 
-        def _replace(self, text: str) -> None:
-            written[:] = [text]
+        def _replace(self, document: dict[str, Any]) -> None:
+            written[:] = [json.dumps(document)]
 
     return InMemory
