@@ -9,6 +9,7 @@ from pytest_hsmcluster.stories.story import Story
 
 from . import check_themes, clean, client_themes, service_themes
 from .oracle import disagreements, unlike
+from .staging import Theme
 
 THEMES = (*client_themes.THEMES, *service_themes.THEMES, *check_themes.THEMES)
 MOST = 5
@@ -24,20 +25,20 @@ def broken(seed: int) -> list[str]:
 
 
 def title(seed: int) -> str:
-    """Return what a seed tells, as text."""
+    """Return what a seed tells, as text: of five, two are themes, one is a clean story, one is short and one is long."""
     kind, number = seed % 5, seed // 5
-    if kind == 4:
-        return f"the theme {THEMES[number % len(THEMES)].__name__}"
+    if kind < 2:
+        return f"the theme {_theme(seed).__name__}"
     story = _story(kind, number)
     return f"{story.shape}\n{story}"
 
 
 def _told(seed: int) -> Iterator[str]:
     kind, number = seed % 5, seed // 5
-    if kind == 4:
-        theme = THEMES[number % len(THEMES)]
-        yield from theme(Stream(number, theme.__name__))
-    elif kind in (2, 3):
+    if kind < 2:
+        theme = _theme(seed)
+        yield from theme(Stream(seed, theme.__name__))
+    elif kind == 2:
         yield from clean.disagreements(_story(kind, number))
     else:
         yield from disagreements(_story(kind, number))
@@ -45,9 +46,12 @@ def _told(seed: int) -> Iterator[str]:
             yield from unlike(_story(kind, number))
 
 
+def _theme(seed: int) -> Theme:
+    return THEMES[(seed % 5 + 2 * (seed // 5)) % len(THEMES)]
+
+
 def _story(kind: int, number: int) -> Story:
-    shapes = SHAPES if kind < 2 else clean.PATIENT
-    shape = shapes[number % len(shapes)]
-    if kind == 0:
-        return scenario(number, shape, faults=1 + number % 2)
-    return scenario(number, shape, calls=8) if kind == 3 else drawn(number, shape=shape)
+    if kind == 2:
+        return drawn(number, shape=clean.PATIENT[number % len(clean.PATIENT)])
+    shape = SHAPES[number % len(SHAPES)]
+    return scenario(number, shape, faults=1 + number % 2) if kind == 3 else drawn(number, shape=shape)

@@ -5,6 +5,7 @@ Each theme is one promise of the documentation, made to happen; who is struck va
 
 from collections.abc import Iterator
 
+from pytest_hsmcluster import HsmCluster
 from pytest_hsmcluster.errors import RequestTimeout
 from pytest_hsmcluster.sim.entropy import Stream
 
@@ -13,22 +14,23 @@ from .staging import FOUR, THREE, Theme, cluster, differs, holders, met
 
 def sweep(dice: Stream) -> Iterator[str]:
     """A round brings a key to every HSM that is up and can be reached by a holder, now or in a later round."""
-    hsm, obstacle = dice.choice(THREE[1:]), dice.choice(("partition", "pause", "crash"))
-    with cluster() as one:
-        app = one.client()
-        with one.chaos.fail_clone(hsm):
-            key = app.generate_key("AES", 256, label="k")
-        others = [other for other in THREE if other != hsm]
-        if obstacle == "partition":
-            troubles = [one.chaos.partition(other, hsm) for other in others]
-        else:
-            troubles = [one.chaos.pause(hsm) if obstacle == "pause" else one.chaos.crash(hsm)]
-        one.sweep_now()
-        yield from differs(f"holders after a round during a {obstacle} of {hsm}", holders(one, key), others)
-        for trouble in troubles:
-            trouble.end()
-        one.sweep_now()
-        yield from differs(f"holders after a round after the {obstacle} of {hsm}", holders(one, key), THREE)
+    hsm = dice.choice(THREE[1:])
+    others = [other for other in THREE if other != hsm]
+    for obstacle in ("partition", "pause", "crash"):
+        with cluster() as one:
+            app = one.client()
+            with one.chaos.fail_clone(hsm):
+                key = app.generate_key("AES", 256, label="k")
+            if obstacle == "partition":
+                troubles = [one.chaos.partition(other, hsm) for other in others]
+            else:
+                troubles = [getattr(one.chaos, obstacle)(hsm)]
+            one.sweep_now()
+            yield from differs(f"holders after a round during a {obstacle} of {hsm}", holders(one, key), others)
+            for trouble in troubles:
+                trouble.end()
+            one.sweep_now()
+            yield from differs(f"holders after a round after the {obstacle} of {hsm}", holders(one, key), THREE)
 
 
 def sweep_in_time(dice: Stream) -> Iterator[str]:
@@ -72,26 +74,27 @@ def restoring(dice: Stream) -> Iterator[str]:
 
 def partitions(dice: Stream) -> Iterator[str]:
     """A partition cuts the ways that it says, and its end mends them."""
-    way = dice.choice(("both", "to the HSM", "to the application"))
-    with cluster() as one:
-        app = one.client()
-        if way == "to the application":
-            cut = one.chaos.partition("hsm-1", "app", "one-way")
-        else:
-            cut = one.chaos.partition("app", "hsm-1", "both" if way == "both" else "one-way")
-        key = None
-        came = met(app.generate_key, "AES", 256, label="k")
-        made = [key for key in one.hsm("hsm-1").keys.values() if key.label == "k"]
-        yield from differs(f"a create through a partition, {way}", came, f"{RequestTimeout.__name__} info")
-        yield from differs(f"whether it was done, cut {way}", bool(made), way == "to the application")
-        yield from differs("how long it took", one.clock.now_ns >= 20_000_000_000, True)
-        cut.end()
-        one.clock.advance(10)
-        began = len(one.history.records)
-        key = app.generate_key("AES", 256, label="healed")
-        yield from differs("holders of a key that was made after the partition", holders(one, key), THREE)
-        asked = [r[6] for r in one.history.records[began:] if r[0] == "reach" and r[3] == "hsm.receive"]
-        yield from differs("whether hsm-1 is asked again", "hsm-1" in asked, True)
+    ways = {
+        "both": ("app", "hsm-1", "both"),
+        "to the HSM": ("app", "hsm-1", "one-way"),
+        "to the application": ("hsm-1", "app", "one-way"),
+    }
+    for way, arguments in ways.items():
+        with cluster() as one:
+            app = one.client()
+            cut = one.chaos.partition(*arguments)
+            came = met(app.generate_key, "AES", 256, label="k")
+            made = bool(one.hsm("hsm-1").keys)
+            yield from differs(f"a create, cut {way}", came, f"{RequestTimeout.__name__} info")
+            yield from differs(f"whether it was done, cut {way}", made, way == "to the application")
+            yield from differs("how long it took", one.clock.now_ns >= 20_000_000_000, True)
+            cut.end()
+            one.clock.advance(10)
+            began = len(one.history.records)
+            key = app.generate_key("AES", 256, label="healed")
+            yield from differs("holders of a key made after the partition", holders(one, key), THREE)
+            asked = [r[6] for r in one.history.records[began:] if r[0] == "reach" and r[3] == "hsm.receive"]
+            yield from differs("whether hsm-1 is asked again", "hsm-1" in asked, True)
 
 
 def held_request(dice: Stream) -> Iterator[str]:
@@ -119,20 +122,20 @@ def last_moment(dice: Stream) -> Iterator[str]:
 
 def two_of_a_kind(dice: Stream) -> Iterator[str]:
     """Of two hardships of one kind on an HSM the end of one leaves the other in force."""
-    with cluster(2) as one:
-        app = one.client()
-        kind = dice.choice(("crash", "throttle", "fill", "partition"))
-        arguments = ("app", "hsm-1") if kind == "partition" else ("hsm-1",)
+    for kind in ("crash", "throttle", "fill", "partition"):
+        with cluster(2) as one:
+            one.client()
+            arguments = ("app", "hsm-1") if kind == "partition" else ("hsm-1",)
+            first, second = (getattr(one.chaos, kind)(*arguments) for _ in range(2))
+            for trouble, meant in ((first, True), (second, False)):
+                trouble.end()
+                yield from differs(f"whether hsm-1 still suffers from two of {kind}", _suffers(one, kind), meant)
 
-        def struck() -> bool:
-            hsm = one.hsm("hsm-1")
-            signs = {"crash": hsm.state == "down", "throttle": hsm.throttled, "fill": hsm.store.capacity < 100}
-            return signs.get(kind, one.network.is_cut(app.name, "hsm-1"))
 
-        first, second = (getattr(one.chaos, kind)(*arguments) for _ in range(2))
-        for trouble, meant in ((first, True), (second, False)):
-            trouble.end()
-            yield from differs(f"whether hsm-1 still suffers from two of {kind}", struck(), meant)
+def _suffers(one: HsmCluster, kind: str) -> bool:
+    hsm = one.hsm("hsm-1")
+    signs = {"crash": hsm.state == "down", "throttle": hsm.throttled, "fill": hsm.store.capacity < 100}
+    return signs.get(kind, one.network.is_cut("app", "hsm-1"))
 
 
 def first_come(dice: Stream) -> Iterator[str]:

@@ -9,12 +9,15 @@ behaves in another way, changes the table, and that fails the test.  Where the c
 Read what `git diff` says before you commit it.
 """
 
+import difflib
+import itertools
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
@@ -25,14 +28,15 @@ from pytest_hsmcluster import Chaos, ClusterError, HsmCheck, HsmCluster
 ROOT = Path(pytest_hsmcluster.__file__).parents[1]
 REWRITE = "REWRITE_TABLES"
 HEAD = f"""\
-What breaks, and when: made by `{REWRITE}=1 python -m pytest examples -k naive_sweep`.
+What breaks, and when.  Made by `{REWRITE}=1 python -m pytest examples -k naive_sweep`.
 
-Of each swept test: how the application's call ended, how many keys there were on each HSM at once and ten minutes
-later; what is broken by then; and the faults that do it.  Cases in which nothing breaks are only counted.
+For each swept test: how the application's call ended, how many keys each HSM had and what was broken at once and ten
+minutes later, and which faults do that.  Cases in which nothing is broken in the end are only counted.
 """
 
 _CALM_S = 600.0
 _FIRST_WORDS = re.compile(r"([A-Za-z ]+?) '.*?\)( on .*?)? since ")
+_CASE = re.compile(r"(.*?)[\[-](\w+(?: \w+)? @ .+)\]")
 
 
 class Verdict:
@@ -61,12 +65,10 @@ class Verdict:
         """
         __tracebackhide__ = True
         answer = self._answer(work)
-        at_once = list(self._findings(checks))
+        self._tell("at once", self._summed(answer, self._findings(checks)))
         self._calm()
         findings = [*self._findings(checks), *(wrong for other in others if (wrong := other()))]
-        self._tell("answer", answer)
-        self._tell("at once", _summed(at_once))
-        self._tell("later", _summed(findings))
+        self._tell("later", self._summed("", findings))
         if findings:
             pytest.fail("\n".join(findings), pytrace=False)
 
@@ -76,10 +78,11 @@ class Verdict:
             answer = work() or "ok"
         except ClusterError as error:
             answer = f"{type(error).__name__} ({error.outcome})"
-        return f"{answer} after {self._cluster.clock.now - began:.1f} s, keys {self._keys()}"
+        return f"{answer} after {self._cluster.clock.now - began:.1f} s, "
 
-    def _keys(self) -> str:
-        return "+".join(str(len(hsm.keys)) for hsm in self._cluster.hsms)
+    def _summed(self, answer: str, findings: Iterable[str]) -> str:
+        keys = "+".join(str(len(hsm.keys)) for hsm in self._cluster.hsms)
+        return "; ".join(dict.fromkeys([f"{answer}keys {keys}", *map(first_words, findings)]))
 
     def _calm(self) -> None:
         self._chaos.undo_all()
@@ -135,30 +138,35 @@ def compare(swept: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     golden = swept.with_suffix(".txt")
     if os.environ.get(REWRITE):
         golden.write_text(table, encoding="utf-8")
-    assert table.splitlines() == golden.read_text(encoding="utf-8").splitlines()
+    known_table = golden.read_text(encoding="utf-8")
+    difference = difflib.unified_diff(known_table.splitlines(), table.splitlines(), str(golden), "today", lineterm="")
+    assert table == known_table, "\n".join(itertools.islice(difference, 60))
 
 
-def _lines(cases: Iterable[ElementTree.Element]) -> Iterator[str]:
-    tests: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for case in cases:
-        said = {one.get("name", ""): one.get("value", "") for one in case.iter("property")}
-        test, fault = _parted(case.get("name", ""))
-        tests[test].append((fault, said.get("answer", "?"), said.get("broken", "?")))
-    for test, rows in tests.items():
-        rows = [row for row in rows if row[0]]
-        broken = [row for row in rows if row[2]]
-        yield f"{test}: {len(rows)} cases, {len(broken)} broke a promise"
-        held = Counter(answer for _, answer, broke in rows if not broke)
-        yield from (f"{number:6}  {answer}" for answer, number in held.items())
-        for what in dict.fromkeys(row[1:] for row in broken):
-            yield "\n".join(["", f"    {what[0]}", f"    {what[1]}"])
-            yield from (f"        {fault}" for fault, *told in broken if tuple(told) == what)
+class _Case(NamedTuple):
+    """A line of the report: a fault, whether something is broken in the end, and what was said of it."""
+
+    fault: str
+    broke: bool
+    at_once: str
+    later: str
+
+
+def _lines(report: Iterable[ElementTree.Element]) -> Iterator[str]:
+    tests: dict[str, list[_Case]] = {}
+    for element in report:
+        if found := _CASE.fullmatch(element.get("name", "")):  # others are the tests themselves
+            said = {one.get("name", ""): one.get("value", "") for one in element.iter("property")}
+            case = _Case(
+                found[2], element.find("failure") is not None, said.get("at once", "?"), said.get("later", "?")
+            )
+            tests.setdefault(found[1] + ("]" if "[" in found[1] else ""), []).append(case)
+    for test, cases in tests.items():
+        broken = [case for case in cases if case.broke]
+        yield f"{test}: {len(cases)} cases, {len(broken)} broke a promise\n"
+        for what, number in Counter(f"{case.at_once} | {case.later}" for case in cases if not case.broke).items():
+            yield f"{number:8} held: {what}"
+        for at_once, later in dict.fromkeys((case.at_once, case.later) for case in broken):
+            yield f"\n    at once: {at_once}\n    later: {later}"
+            yield from (f"        {case.fault}" for case in broken if (case.at_once, case.later) == (at_once, later))
         yield ""
-
-
-def _parted(name: str) -> tuple[str, str]:
-    """Return the test and the fault of a case's name, such as `test_it[SDK 3-drop @ wire.request nth=1]`."""
-    found = re.fullmatch(r"(.*?)[\[-](\w+(?: \w+)? @ .+)\]", name)
-    if found is None:
-        return name, ""
-    return found[1] + ("]" if "[" in found[1] else ""), found[2]

@@ -22,11 +22,16 @@ def identity(item: pytest.Item) -> str:
     if case is not None:
         return case.test
     nodeid = ungrouped(item)
-    parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-    if SHARD not in parameters:
+    shard = shard_of(item)
+    if shard is None:
         return nodeid
-    shard = str(parameters[SHARD])
     return nodeid.removesuffix(f"[{shard}]") if nodeid.endswith(f"[{shard}]") else nodeid.replace(f"-{shard}]", "]")
+
+
+def shard_of(item: pytest.Item) -> str | None:
+    """Return what the node id says of a test that is one shard of a sweep: `shard 1 of 4`; None for another test."""
+    parameters: dict[str, str] = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get(SHARD)
 
 
 def ungrouped(item: pytest.Item) -> str:

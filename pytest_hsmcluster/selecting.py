@@ -16,7 +16,7 @@ import pytest
 from .errors import UsageError
 from .faults.spec import parse_fault
 from .faults.when import COMMANDS, OPERATIONS
-from .identities import SHARD, identity
+from .identities import SHARD, identity, shard_of
 from .keeping import CASE, Case
 from .markers import levels, sweep_mark
 from .options import SETTINGS
@@ -172,8 +172,8 @@ class Choice:
 
 
 def _of_shard(item: pytest.Item, cases: list[Specs]) -> list[Specs]:
-    parameter = getattr(getattr(item, "callspec", None), "params", {}).get(SHARD)
-    if parameter is None:
+    shard = shard_of(item)
+    if shard is None:
         return cases
-    _, number, _, shards = str(parameter).split()
+    _, number, _, shards = shard.split()
     return cases[int(number) - 1 :: int(shards)]

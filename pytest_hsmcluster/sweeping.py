@@ -8,7 +8,7 @@ import pytest
 
 from .errors import UsageError
 from .history.difference import first_difference
-from .identities import identity, replay_command
+from .identities import identity, replay_command, shard_of
 from .options import SETTINGS
 from .selecting import Choice, sweep_asked, sweep_of
 from .stage import Ran, Stage
@@ -56,6 +56,11 @@ class Sweeper:
             _NotSwept: the test itself has no pass to start from.
         """
         clean = stage.play()
+        if sweep.shards > 1 and shard_of(stage.item) is None:
+            raise UsageError(
+                "shards= cannot stand in a pytest.param, for its test is one of several already: "
+                "set it at the function, its class or its module"
+            )
         if stage.item.config.getoption("setuponly", False):
             raise _NotSwept("nothing but its set-up was asked for")
         if clean.outcome != "passed":

@@ -338,3 +338,17 @@ def test_case_that_reads_a_fault_that_never_fires_says_so(run):
     result = run(HOLDS, f"test_it.py::{case('test_holds', label)}", "-v")
     assert verdicts(result) == [(case("test_holds", label), "FAILED")]
     assert f"fault that never fired: {label}" in result.stdout.str()
+
+
+def test_shards_of_a_parameter_set_are_refused(run):
+    """pytest has dealt out parameters before it looks at the marks of one set: there would be no shards."""
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("", [pytest.param(marks=pytest.mark.hsm_sweep(shards=2), id="one")])
+        def test_it(hsm_client):
+            hsm_client.generate_key("AES", 256, label="kek")
+    """
+    result = run(textwrap.dedent(source))
+    result.stdout.fnmatch_lines(["*sweep: shards= cannot stand in a pytest.param*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
