@@ -25,7 +25,7 @@ def broken(seed: int) -> list[str]:
 
 
 def title(seed: int) -> str:
-    """Return what a seed tells, as text: of five, two are themes, one is a clean story, one is short and one is long."""
+    """Return what a seed tells: of five, two are themes, one is a clean story, one a short one and one a long one."""
     kind, number = seed % 5, seed // 5
     if kind < 2:
         return f"the theme {_theme(seed).__name__}"

@@ -33,6 +33,19 @@ def sweep(dice: Stream) -> Iterator[str]:
             yield from differs(f"holders after a round after the {obstacle} of {hsm}", holders(one, key), THREE)
 
 
+def late_copy(dice: Stream) -> Iterator[str]:
+    """A copy that is late does not come to an HSM that went off meanwhile."""
+    hsm = dice.choice(THREE[1:])
+    with cluster() as one:
+        app = one.client()
+        with one.chaos.fail_clone(hsm):
+            key = app.generate_key("AES", 256, label="k")
+        one.chaos.inject("delay 30s @ sync.clone")
+        one.chaos.install(f"{dice.choice(('crashed-hsm', 'gray-failure'))} hsm={hsm} during=5s..10m")
+        one.sweep_now()
+        yield from differs("holders after a late copy", holders(one, key), [other for other in THREE if other != hsm])
+
+
 def sweep_in_time(dice: Stream) -> Iterator[str]:
     """A round that is due at the very end of a time that passes is made."""
     with cluster(sweep=True, sweep_period_s=60) as one:
@@ -180,6 +193,7 @@ def windows(dice: Stream) -> Iterator[str]:
 
 THEMES: tuple[Theme, ...] = (
     sweep,
+    late_copy,
     sweep_in_time,
     joining,
     restoring,

@@ -58,7 +58,9 @@ class Player:
         self.skipped: list[Step] = []
         self.known: dict[str, Callable[..., Any]] = {}
 
-    def do(self, step: Step, expected: tuple[type[Exception], ...] = EXPECTED) -> Told | None:
+    def do(
+        self, step: Step, expected: tuple[type[Exception], ...] = EXPECTED, never: tuple[type[Exception], ...] = ()
+    ) -> Told | None:
         """Perform one step and return what came of it; None if what it needs has not come to be.
 
         An application whose process has ended is started again first, as an operator would.
@@ -66,6 +68,7 @@ class Player:
         Args:
             step: what to do.
             expected: errors that may be met; any other is raised.
+            never: errors that are raised although they are among those.
 
         Raises:
             AssertionError: the result is not what it has to be.
@@ -79,7 +82,7 @@ class Player:
             if again.error is not None:
                 self.skipped.append(step)
                 return None
-        return self._perform(step, expected)
+        return self._perform(step, expected, never)
 
     def know(self, thing: Callable[..., Any]) -> str:
         """Return the name under which steps can call a function or class."""
@@ -113,7 +116,9 @@ class Player:
     ) -> None:
         self.close()
 
-    def _perform(self, step: Step, expected: tuple[type[Exception], ...]) -> Told:
+    def _perform(
+        self, step: Step, expected: tuple[type[Exception], ...], never: tuple[type[Exception], ...] = ()
+    ) -> Told:
         told = Told(step, record=len(self.cluster.history.records), at_ns=self.cluster.clock.now_ns)
         self.told.append(told)
         actor = self.things[step.on]
@@ -124,13 +129,12 @@ class Player:
             told.result = method(*args, **options)
             if step.equals and told.result != step.equals[0]:
                 raise AssertionError(f"not so: {step}")
-        except expected as error:
+        except Exception as error:
+            told.error, told.met = error, isinstance(error, expected) and not isinstance(error, never)
+            if not told.met:
+                raise
             # What it came from is of no use to anybody, and its frames hold the cluster.
             error.__traceback__ = error.__context__ = None
-            told.error, told.met = error, True
-        except Exception as error:
-            told.error = error
-            raise
         else:
             if step.gives is not None:
                 self.things[step.gives] = told.result

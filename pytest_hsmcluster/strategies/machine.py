@@ -79,6 +79,7 @@ class ChaosMachine(RuleBasedStateMachine):
         labels: of keys that they may be about.
         operations: that applications call: faults strike these.
         expected: errors that a call may meet; any other fails the machine.
+        never: errors that fail it although they are among those, such as `(DataInvalid,)`.
         calm: whether nothing is broken; a campaign sets it for its clean story.
     """
 
@@ -89,6 +90,7 @@ class ChaosMachine(RuleBasedStateMachine):
     labels: ClassVar[tuple[str, ...]] = LABELS
     operations: ClassVar[tuple[str, ...]] = OPERATIONS
     expected: ClassVar[tuple[type[Exception], ...]] = (ClusterError,)
+    never: ClassVar[tuple[type[Exception], ...]] = ()
     calm: ClassVar[bool] = False
     histories: ClassVar[list[History] | None] = None
     """Where the journals of all runs are kept, if somebody wants to compare them."""
@@ -122,7 +124,8 @@ class ChaosMachine(RuleBasedStateMachine):
             equals: what the result has to be, alone in a tuple.
             options: its keyword arguments.
         """
-        told = self._played.do(Step(on, does, args, tuple(options.items()), gives, equals), self.expected)
+        step = Step(on, does, args, tuple(options.items()), gives, equals)
+        told = self._played.do(step, self.expected, self.never)
         return None if told is None else told.result
 
     def make(self, name: str, factory: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -258,7 +261,7 @@ class ChaosMachine(RuleBasedStateMachine):
             player.know(thing)
         try:
             for step in story.steps:
-                player.do(step, (*EXPECTED, *self.expected))
+                player.do(step, (*EXPECTED, *self.expected), self.never)
         except Exception as other:
             met = other
         found = player.findings(story.checks) if met is None else {}
