@@ -7,13 +7,12 @@ No part of the suite, for much of it fails: `test_naive_sweep.py` runs it and co
 import pytest
 
 from examples.swept import Verdict
-from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster import Chaos, HsmClock, HsmCluster
 
 from .. import NaiveVault, Store
 from .promises import CHECKS
 
 DOCUMENT = bytes(range(256)) * 4
-SDK3, SDK5 = pytest.mark.hsm_cluster(sdk=3), pytest.mark.hsm_cluster(sdk=5)
 CAREFUL_SDK3 = pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2)
 HASTY_SDK5 = pytest.mark.hsm_cluster(sdk=5, availability_budget_s=1)
 
@@ -35,7 +34,7 @@ def stored(naive: NaiveVault) -> NaiveVault:
     return naive
 
 
-@pytest.mark.parametrize("", [pytest.param(marks=SDK3, id="SDK 3"), pytest.param(marks=SDK5, id="SDK 5")])
+@pytest.mark.hsm_cluster(sdk=3)
 def test_rotation(stored: NaiveVault, hsm_cluster: HsmCluster, store: Store, verdict: Verdict) -> None:
     """Its only key is replaced by another one; afterwards the next process looks for the document."""
 
@@ -61,3 +60,18 @@ def test_rotation(stored: NaiveVault, hsm_cluster: HsmCluster, store: Store, ver
 def test_first_key(naive: NaiveVault, verdict: Verdict) -> None:
     """Copies cannot be made, so the key is refused, and what is there of it is removed; or one copy is just enough."""
     verdict.of(naive.start, CHECKS)
+
+
+@pytest.mark.hsm_cluster(sdk=3)
+@pytest.mark.hsm_chaos("drop @ client.clone hsm=hsm-3 nth=1")
+@pytest.mark.hsm_sweep("delay 30s", "drop", "fail CKR_DEVICE_ERROR", points="sync.*")
+def test_repair(naive: NaiveVault, hsm_chaos: Chaos, hsm_clock: HsmClock, verdict: Verdict) -> None:
+    """One copy is missing; the service is to make it, but that is late, and then the HSM is switched off."""
+
+    def work() -> None:
+        naive.start()
+        hsm_clock.advance(70)
+        hsm_chaos.crash("hsm-3")
+        hsm_clock.advance(60)
+
+    verdict.of(work, CHECKS)
