@@ -150,6 +150,26 @@ def test_faults_of_the_marker_are_in_every_run(run):
     assert "5 faults struck" in result.stdout.str()
 
 
+def test_a_case_may_keep_faults_of_the_marker_from_striking(run):
+    """They struck in the clean run; where the application dies before they are reached, the test is not to blame."""
+    result = run(
+        """
+        import contextlib
+        import pytest
+        from pytest_hsmcluster import ApplicationDied
+
+        @pytest.mark.hsm_cluster(sdk=3)
+        @pytest.mark.hsm_chaos("delay 5s @ client.report op=generate_key")
+        @pytest.mark.hsm_sweep("crash", points="client.send", op="generate_key")
+        def test_it(hsm_client):
+            with contextlib.suppress(ApplicationDied):
+                hsm_client.generate_key("AES", 256, label="kek")
+        """
+    )
+    assert result.ret == 0
+    assert "none broke a promise" in result.stdout.str()
+
+
 def test_what_is_swept_ends_with_the_storm(run):
     """Set-up comes before the storm, and `undo_all()` ends it: neither is broken."""
     result = run(
