@@ -58,8 +58,12 @@ class Campaign:
         self._lock: IO[str] | None = None
         if file is not None:
             self._lock = _locked(file)
-            if file.exists():
-                self._read(file)
+            try:
+                if file.exists():
+                    self._read(file)
+            except UsageError:
+                self.close()
+                raise
 
     @classmethod
     def of_controller(cls, told: dict[str, Any]) -> Self:
