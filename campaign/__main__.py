@@ -4,6 +4,8 @@ import argparse
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .seeds import broken, title
 
@@ -18,23 +20,31 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="go on after the first")
     arguments = parser.parse_args()
     wrong = 0
-    signal.signal(signal.SIGALRM, _hangs)
     for seed in arguments.seeds:
-        signal.alarm(LONGEST_S)
-        found = broken(seed)
+        with _at_most(LONGEST_S):
+            found = broken(seed)
         if found:
             wrong += 1
             sys.stdout.write(f"seed {seed}: {found[0]}\n")
             sys.stdout.writelines(f"    {line}\n" for line in (*found[1:], *title(seed).splitlines()))
             if not arguments.all:
                 return 1
-    signal.alarm(0)
     sys.stdout.write(f"{len(arguments.seeds)} seeds, {wrong} disagree\n")
     return min(wrong, 1)
 
 
-def _hangs(number: int, frame: object) -> None:
-    raise TimeoutError(f"it hangs: nothing came in {LONGEST_S} s")
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    def hangs(number: int, frame: object) -> None:
+        raise TimeoutError(f"it hangs: nothing came in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _seeds(text: str) -> range:

@@ -74,7 +74,7 @@ def marked(dice: Stream) -> Iterator[str]:
 
 def resurrection(dice: Stream) -> Iterator[str]:
     """A deleted key that an HSM brings back, by joining, by coming up or through a round, is resurrected."""
-    for way in ("join", "power", "sweep"):
+    for way, said in (("join", "it joined with it"), ("power", "it came up with it"), ("sweep", "the sweep copied it")):
         with cluster() as one:
             app, hsm = one.client(), dice.choice(THREE)
             key = app.generate_key("AES", 256, label="back")
@@ -90,7 +90,8 @@ def resurrection(dice: Stream) -> Iterator[str]:
                 one.chaos.restart(hsm)
             if way == "sweep":
                 one.sweep_now()
-            yield from differs(f"resurrected keys, by {way}", labels(one.check.resurrected_keys()), ["back"])
+            found = [(finding.label, said in finding.cause) for finding in one.check.resurrected_keys()]
+            yield from differs(f"resurrected keys, and whether {way} is said to be why", found, [("back", True)])
 
 
 def twins(dice: Stream) -> Iterator[str]:
