@@ -74,7 +74,7 @@ def fault(
     """
     routed, creating = any(op in ROUTED for op in ops), any(op in CREATING for op in ops)
     name, point = pick(strikes(shape, points, effects, routed, creating))
-    chosen = _effect(pick, name, point, shape)
+    chosen = _effect(pick, name, point, shape, creating)
     return Fault(chosen, point, when(pick, shape, point, chosen, ops=ops, clients=clients, keys=keys))
 
 
@@ -94,9 +94,10 @@ def when(
     if "op" in point.facts:
         possible = operations_at(point, ops, creating)
         op = pick((*_NONE * (1 if creating else len(possible)), *possible))
-        if "command" in point.facts and not creating:
+        if "command" in point.facts:
             commands = _commands(point, shape, (op,) if op else possible)
-            command = pick((*_NONE * len(commands), *commands))
+            command = pick((*_NONE * max(1, len(commands)), *commands))
+            command = None if creating else command  # chosen all the same: fewer choices would be simpler to Hypothesis
     nth = pick(_PASSAGES)
     about_keys = op not in KEYLESS and command not in (*KEYLESS, "check_key")
     given: dict[str, Any] = {"op": op, "command": command, "nth": nth}
@@ -186,16 +187,16 @@ def _is_passed(point: Point, shape: Shape, routed: bool, creating: bool) -> bool
     return creating or point is not Point.CLIENT_REPORT
 
 
-def _effect(pick: Pick, name: str, point: Point, shape: Shape) -> Effect:
+def _effect(pick: Pick, name: str, point: Point, shape: Shape, creating: bool) -> Effect:
     if name == "delay":
         return pick(DELAYS)
     if name == "fail":
         return pick(FAILS)
     if name == "corrupt":
-        masked = point in (Point.WIRE_REQUEST, Point.WIRE_RESPONSE) and shape.hsms > 1
+        masked = creating and shape.hsms > 1 and point in (Point.WIRE_REQUEST, Point.WIRE_RESPONSE)
         return Corrupt(payload=masked and pick((False, True)))
     if name in ("crash", "destroy"):
-        words = ("here", "source") if point is not Point.CLIENT_ROUTE else ()
+        words = () if point is Point.CLIENT_ROUTE else ("here", "source") if creating else ("here",)
         target = pick((*_NONE * 3, *words, *shape.ids))
         return Crash(target) if name == "crash" else Destroy(target)
     return Drop() if name == "drop" else Hold()

@@ -39,11 +39,11 @@ def play_block(what: Any, strategy: SearchStrategy[Any] | None, seed: int, stori
             "a campaign plays a machine, hsm_campaign(VaultMachine), or a function that is given what a strategy "
             "draws, hsm_campaign(function, stories())"
         )
-    settings = _settings(stories, Phase.generate, Phase.shrink)
-    if strategy is None:
-        _run_machine(what, settings, seed)
+    if strategy is not None:
+        _run_function(what, strategy, _settings(stories, Phase.generate, Phase.shrink), seed)
     else:
-        _run_function(what, strategy, settings, seed)
+        steps = getattr(what, "steps", ChaosMachine.steps)
+        _run_machine(what, _settings(stories, Phase.generate, Phase.shrink, stateful_step_count=steps), seed)
 
 
 def rehearse(what: Any, strategy: SearchStrategy[Any] | None = None) -> None:

@@ -40,13 +40,11 @@ def shapes(
     """
 
     def draw(pick: Pick) -> Shape:
-        count, sdk = pick(hsms), pick(sdks)
-        minimum = pick((None, *range(1, count))) if sdk == 3 else None
-        settings: dict[str, object] = {}
-        for name, value in () if plain else _SETTINGS:
-            if name not in settings and (sdk == 3 or name != "create_returns") and pick(_SELDOM):
-                settings[name] = value
-        return Shape(count, sdk, minimum, tuple(settings.items()))
+        # As many choices whatever is chosen: of two choices, fewer are the simpler for Hypothesis.
+        count, sdk, minimum = pick(hsms), pick(sdks), pick((None, 1, 2, 3))
+        drawn = [] if plain else [one for _ in range(3) if (one := pick(_SETTINGS)) is not None]
+        settings = {name: value for name, value in drawn if sdk == 3 or name != "create_returns"}
+        return Shape(count, sdk, minimum if sdk == 3 and (minimum or 0) < count else None, tuple(settings.items()))
 
     return _drawn(draw)
 
@@ -259,8 +257,8 @@ def _matching(what: str, globs: str, known: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(one for one in known if any(fnmatch.fnmatchcase(str(one), glob) for glob in patterns))
 
 
-_SELDOM = (False, False, False, True)
-_SETTINGS = (
+_SETTINGS: tuple[tuple[str, object] | None, ...] = (
+    *(None,) * 14,
     ("routing", "random"),
     ("routing", "least_busy"),
     ("routing", "pinned"),

@@ -30,6 +30,7 @@ class OneHsmMachine(ClusterMachine):
     """Promises that no key is lost, in a cluster that cannot keep that."""
 
     shapes = st.just(Shape(1, 3))
+    steps = 12
 
 
 def test_wrong_application_is_found_and_told_in_a_few_lines(pasted):

@@ -102,7 +102,7 @@ def test_what_could_never_be_drawn_is_refused_at_once(make, message):
 
 def test_everything_shrinks_to_the_plainest():
     assert find(shapes(), lambda one: True) == Shape(3, 3)
-    assert str(find(faults(), lambda one: True)) == "delay 80ms @ client.route nth=1"
+    assert str(find(faults("hsm.commit", "crash"), lambda one: True)) == "crash @ hsm.commit nth=1"
     assert len(find(stories(), lambda one: True).steps) == 2  # a client and a call
     lost = find(stories(most=10), lambda one: play(one).findings, settings=settings(database=None, max_examples=3000))
     assert len(lost.steps) <= 6

@@ -50,6 +50,8 @@ class VaultMachine(ChaosMachine):
     operations = ("encrypt",)
     never = (DataInvalid,)
     checks = ()
+    steps = 12
+    suffer = wait = sweep = restart = None  # faults will do
     vault: Callable[..., Any] = Vault
 
     def begin(self) -> None:
@@ -77,5 +79,5 @@ class UnstableMachine(VaultMachine):
     def begin(self) -> None:
         super().begin()
         UnstableMachine.runs += 1
-        for _ in range(UnstableMachine.runs % 7):
+        for _ in range(UnstableMachine.runs):
             self.call("app", "random", 1)
