@@ -3,6 +3,11 @@
 Needs the extra `campaign` (`pip install 'pytest-hsmcluster[campaign]'`).
 """
 
+from ..stories.playing import play as play
+from ..stories.story import Ref as Ref
+from ..stories.story import Shape as Shape
+from ..stories.story import Step as Step
+from ..stories.story import Story as Story
 from .machine import ChaosMachine as ChaosMachine
 from .machine import ClusterMachine as ClusterMachine
 from .values import calls as calls

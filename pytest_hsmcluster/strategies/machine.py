@@ -31,21 +31,30 @@ from ..faults.injector import Injection
 from ..faults.spec import parse_fault
 from ..faults.when import OPERATIONS
 from ..history.history import History
+from ..service.hsm import HsmState
 from ..stories import troubles
 from ..stories.drawing import DATA, LABELS, SECONDS
 from ..stories.playing import EXPECTED, Played, Player
 from ..stories.shortening import shortest
 from ..stories.story import CHAOS, CLOCK, CLUSTER, TROUBLE, Ref, Shape, Step, Story
 from ..stories.writing import regression_test, specs
-from .values import picker, shapes
+from .values import effects_of, picker, points_of, shapes
 
 
 @st.composite
 def _faults(draw: DrawFn) -> str:
     machine: ChaosMachine = draw(st.runner())
-    labels = tuple(machine.labels)
-    fault = troubles.fault(picker(draw), machine.shape, ops=machine.operations, clients=machine.apps, keys=labels)
-    return str(fault)
+    return str(
+        troubles.fault(
+            picker(draw),
+            machine.shape,
+            points=points_of(machine.points),
+            effects=effects_of(machine.effects),
+            ops=machine.operations,
+            clients=machine.apps,
+            keys=tuple(machine.labels),
+        )
+    )
 
 
 @st.composite
@@ -55,9 +64,9 @@ def _hardships(draw: DrawFn) -> str:
 
 
 @st.composite
-def _ids(draw: DrawFn) -> str:
+def _switched_off(draw: DrawFn) -> str:
     machine: ChaosMachine = draw(st.runner())
-    return picker(draw)(machine.shape.ids)
+    return picker(draw)(tuple(hsm.id for hsm in machine.cluster.hsms if hsm.state is HsmState.DOWN))
 
 
 @st.composite
@@ -79,6 +88,9 @@ class ChaosMachine(RuleBasedStateMachine):
         apps: names of the applications that faults and hardships may be about.
         labels: of keys that they may be about.
         operations: that applications call: faults strike these.
+        points: where faults strike, as shell patterns: `client.clone hsm.*`.
+        effects: what they do, as shell patterns: `crash drop`.
+        most: faults and hardships that there are at a time.
         expected: errors that a call may meet; any other fails the machine.
         never: errors that fail it although they are among those, such as `(DataInvalid,)`.
         steps: of one story of a campaign, at most.
@@ -91,6 +103,9 @@ class ChaosMachine(RuleBasedStateMachine):
     apps: ClassVar[tuple[str, ...]] = ("app",)
     labels: ClassVar[tuple[str, ...]] = LABELS
     operations: ClassVar[tuple[str, ...]] = OPERATIONS
+    points: ClassVar[str] = "*"
+    effects: ClassVar[str] = "*"
+    most: ClassVar[int] = 3
     expected: ClassVar[tuple[type[Exception], ...]] = (ClusterError,)
     never: ClassVar[tuple[type[Exception], ...]] = ()
     steps: ClassVar[int] = 30
@@ -147,13 +162,13 @@ class ChaosMachine(RuleBasedStateMachine):
         self._names = 0
         self.begin()
 
-    @precondition(lambda self: not self.calm)
+    @precondition(lambda self: not self.calm and len(self._troubles) < self.most)
     @rule(spec=_faults())
     def strike(self, spec: str) -> None:
         """Install a fault."""
         self._install("inject", parse_fault(spec))
 
-    @precondition(lambda self: not self.calm)
+    @precondition(lambda self: not self.calm and len(self._troubles) < self.most)
     @rule(spec=_hardships())
     def suffer(self, spec: str) -> None:
         """Begin a hardship."""
@@ -170,13 +185,14 @@ class ChaosMachine(RuleBasedStateMachine):
         """Let time pass."""
         self._operate(CLOCK, "advance", seconds)
 
+    @precondition(lambda self: self._differ)
     @rule()
     def sweep(self) -> None:
-        """Have the service make a round of its sweep."""
+        """Have the service make a round of its sweep, where HSMs have different keys."""
         self._operate(CLUSTER, "sweep_now")
 
-    @precondition(lambda self: not self.calm)
-    @rule(hsm=_ids())
+    @precondition(lambda self: any(hsm.state is HsmState.DOWN for hsm in self.cluster.hsms))
+    @rule(hsm=_switched_off())
     def restart(self, hsm: str) -> None:
         """Switch an HSM on that a fault has switched off."""
         self._operate(CHAOS, "restart", hsm)
@@ -213,6 +229,11 @@ class ChaosMachine(RuleBasedStateMachine):
     def _played(self) -> Player:
         assert self.player is not None, "open() comes first"
         return self.player
+
+    @property
+    def _differ(self) -> bool:
+        first, *others = [sorted(hsm.keys) for hsm in self.cluster.hsms] or [[]]
+        return any(keys != first for keys in others)
 
     def _operate(self, on: str, does: str, *args: Any, gives: str | None = None) -> Any:
         """Perform a step that may make no sense just now: an HSM may be lost."""

@@ -100,7 +100,7 @@ def faults(
     Raises:
         UsageError: a pattern that matches nothing, or no such fault could act.
     """
-    where, what = _matching("point", points, tuple(Point)), _matching("effect", effects, troubles.EFFECTS)
+    where, what = points_of(points), effects_of(effects)
     troubles.strikes(shape, where, what)  # refuses what cannot be, now and not at the first draw
     return _drawn(
         lambda pick: troubles.fault(
@@ -219,6 +219,26 @@ def stories(
         st.lists(st.binary(min_size=GENES, max_size=GENES), min_size=1, max_size=most),
         st.integers(0, 7),
     )
+
+
+@cache
+def points_of(globs: str) -> tuple[Point, ...]:
+    """Return the points that shell patterns match.
+
+    Raises:
+        UsageError: a pattern that matches none.
+    """
+    return _matching("point", globs, tuple(Point))
+
+
+@cache
+def effects_of(globs: str) -> tuple[str, ...]:
+    """Return the names of the effects that shell patterns match.
+
+    Raises:
+        UsageError: a pattern that matches none.
+    """
+    return _matching("effect", globs, troubles.EFFECTS)
 
 
 def picker(draw: DrawFn) -> Pick:

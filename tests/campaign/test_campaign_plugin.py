@@ -1,6 +1,7 @@
 """Can a campaign be stopped, gone on with, dealt out to workers, and read?"""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytest_hsmcluster.campaign_state import Campaign, Find
 from pytest_hsmcluster.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "campaigns.md"
 
 GOOD = """
 from tests.strategies.wrong import PatientMachine
@@ -129,6 +131,14 @@ def test_finds_are_kept_with_a_test_to_paste(campaign, pytester):
     result.assert_outcomes(passed=1)
     assert result.ret == 1
     result.stdout.fnmatch_lines([f"*stories {block}-{block + 4}: lost key*"])
+
+
+def test_the_page_is_true(campaign, pytester):
+    """The vault and the machine of docs/campaigns.md: the campaign finds what the page says."""
+    vault, machine = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    pytester.makepyfile(vault=vault)
+    result = campaign(machine, "--campaign=1000", "--maxfail=1", "--tb=short")
+    result.stdout.fnmatch_lines(["*DataInvalid: AES-GCM refuses*", "*def test_story(hsm_cluster, hsm_chaos):"])
 
 
 def test_clean_story_that_does_not_repeat_itself_is_told(campaign):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pytest_hsmcluster import ClusterError, DataInvalid, UsageError
+from pytest_hsmcluster.faults.spec import Fault
 from pytest_hsmcluster.stories.story import Ref, Shape
 from pytest_hsmcluster.strategies import ChaosMachine, ClusterMachine
 from pytest_hsmcluster.strategies.block import play_block, rehearse
@@ -115,6 +116,32 @@ def test_hardships_come_in_pairs():
     machine.wait(60)
     machine.sweep()
     machine.teardown()
+
+
+def test_trouble_can_be_bounded():
+    """Faults strike where and as the machine says, and there are no more of them at a time."""
+
+    lengths: list[int] = []
+    drawn: list[Fault] = []
+
+    class Bounded(VaultMachine):
+        points = "client.clone hsm.*"
+        effects = "crash"
+        operations = ("generate_key",)
+        most = 2
+
+        def teardown(self):
+            lengths.append(len(self._troubles))
+            drawn.extend(told.step.args[0] for told in self.player.told if told.step.does == "inject")
+            super().teardown()
+
+    play_block(Bounded, None, 1, 20)
+    assert max(lengths) == 2
+    assert len({str(fault) for fault in drawn}) > 3
+    assert all(str(fault).startswith("crash") for fault in drawn)
+    assert all(str(fault.point).startswith(("client.clone", "hsm.")) for fault in drawn)
+    with pytest.raises(UsageError, match="no point matches 'hsm.comit'"):
+        play_block(type("Mistyped", (VaultMachine,), {"points": "hsm.comit"}), None, 1, 5)
 
 
 def test_rehearsal_names_the_first_event_that_differs():
