@@ -32,17 +32,12 @@ def _hsm_trial(request: pytest.FixtureRequest) -> "Iterator[Trial]":
 
 
 @pytest.fixture
-def hsm_cluster(request: pytest.FixtureRequest, _hsm_trial: "Trial") -> "HsmCluster":
+def hsm_cluster(_hsm_trial: "Trial") -> "HsmCluster":
     """A fresh emulated CloudHSM cluster with real keys, shaped by the marker `hsm_cluster`.
 
     In a `unittest.TestCase` it is also `self.hsm_cluster`.
     """
-    import unittest  # only those who want a cluster shall pay for it
-
-    cluster = _hsm_trial.cluster()
-    if isinstance(request.instance, unittest.TestCase):
-        request.instance.hsm_cluster = cluster  # type: ignore[attr-defined]
-    return cluster
+    return _hsm_trial.own_cluster()
 
 
 @pytest.fixture

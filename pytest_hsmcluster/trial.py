@@ -87,6 +87,16 @@ class Trial:
             self._install()
         return cluster
 
+    def own_cluster(self) -> "HsmCluster":
+        """Make the test's own cluster and return it; a `unittest.TestCase` has it as `self.hsm_cluster`, too."""
+        import unittest  # only those who want a cluster shall pay for it
+
+        cluster = self.cluster()
+        instance = getattr(self.item, "instance", None)
+        if isinstance(instance, unittest.TestCase):
+            instance.hsm_cluster = cluster  # type: ignore[attr-defined]
+        return cluster
+
     def begin_storm(self) -> None:
         """Install the faults: what fixtures did until now was done in peace.
 

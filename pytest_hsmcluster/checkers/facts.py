@@ -118,11 +118,12 @@ class Facts:
         Raises:
             UsageError: an event is about an HSM, a copy or a call that there has not been.
         """
-        records = self.history.records
+        records, record = self.history.records, None
         for index in range(self._seen, len(records)):
             record = records[index]
-            if record[0] == _REACH:
-                self._reach(record, index)
+            if record[0] == _REACH:  # most are: of these, only one says which HSM has ended a session
+                if record[5] == "logout" and record[3] == "hsm.reply":
+                    self._logout(record, index)
             elif (step := _STEPS.get(record[0])) is not None:
                 event = read(record, index)
                 try:
@@ -132,6 +133,7 @@ class Facts:
                         f"event {index} of the history ({event}) is about {missing}, which no event before it made "
                         "known: the history was cut or edited"
                     ) from missing
+        if record is not None:
             self.instant_ns = record[1]
         self._seen = len(records)
         return self
@@ -277,12 +279,10 @@ class Facts:
         if event.kind in (Kind.DOWN, Kind.LOST):
             self._end((event.hsm, None), event.index, event.at_ns, f"{event.hsm} went {event.kind}")
 
-    def _reach(self, record: Record, index: int) -> None:
-        # Read raw: most records are `reach`, and only this one says which HSM has ended a session.
-        if record[5] == "logout" and record[3] == "hsm.reply":
-            _, at_ns, _, _, _, _, hsm, client, *_ = record
-            app = application(client)
-            self._end((hsm, app), index, at_ns, f"{app} logged out")
+    def _logout(self, record: Record, index: int) -> None:
+        _, at_ns, _, _, _, _, hsm, client, *_ = record
+        app = application(client)
+        self._end((hsm, app), index, at_ns, f"{app} logged out")
 
     def _end(self, place: Place, index: int, at_ns: int, why: str) -> None:
         self.ends.setdefault(place, []).append((index, at_ns, why))

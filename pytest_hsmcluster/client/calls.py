@@ -40,6 +40,10 @@ class Answer:
         self.made = made
 
 
+Answered = Flow[Answer]
+"""What the body of an operation is; with a name, since writing it out makes it anew whenever a body is defined."""
+
+
 class Caller:
     """Runs the operations of one application process.
 
@@ -62,7 +66,7 @@ class Caller:
     def _operation(
         self,
         name: str,
-        body: Callable[[Call], Flow[Answer]],
+        body: Callable[[Call], Answered],
         *,
         key: KeyHandle | None = None,
         about: str | None = None,
@@ -125,7 +129,7 @@ class Caller:
         made: Callable[[Any], tuple[Any, ...]] | None = None,
         also: KeyHandle | None = None,
     ) -> Flow[Any]:
-        def body(call: Call) -> Flow[Answer]:
+        def body(call: Call) -> Answered:
             hsm = yield from self._place(call, request, key, also)
             value = yield from self.process.call(call, hsm, request)
             return Answer(value, (call.key,) if call.key else (), made(value) if made else ())
@@ -173,7 +177,7 @@ class Caller:
     def _everywhere(
         self, name: str, key: KeyHandle, request: Callable[[], Command], args: tuple[Any, ...] = ()
     ) -> Flow[None]:
-        def body(call: Call) -> Flow[Answer]:
+        def body(call: Call) -> Answered:
             self._check_home(key)
             yield from self._fan_out(call, request)
             if name == "delete_key":

@@ -19,7 +19,7 @@ from ..service.calls import Call
 from ..service.commands import Command
 from ..service.keystore import CLASSES
 from ..sim.flow import Flow
-from .calls import Answer, Caller
+from .calls import Answer, Answered, Caller
 from .creation import timeout_ns
 from .handles import KeyHandle, KeyPair, check_handle, handle_of
 
@@ -222,7 +222,7 @@ class Operations(Caller):
         shape: Callable[[Sequence[KeyHandle]], T],
         base: KeyHandle | None = None,
     ) -> Flow[T]:
-        def body(call: Call) -> Flow[Answer]:
+        def body(call: Call) -> Answered:
             source = yield from self._place(call, request, base)
             keys = yield from self.creator.create(call, source, request, token, min_srv, timeout_ns(timeout_s))
             handles = [handle_of(key, self._cluster) for key in keys]
@@ -232,7 +232,7 @@ class Operations(Caller):
             return self._operation(name, body, label=label, cls=part, kind=kind, token=token)
         about = self._name(base)
 
-        def on_base(call: Call) -> Flow[Answer]:
+        def on_base(call: Call) -> Answered:
             call.key, call.label, call.handle = about, base.label, base.number
             return body(call)
 

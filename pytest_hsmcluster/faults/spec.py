@@ -84,20 +84,7 @@ def parse_fault(text: str) -> Fault:
     Raises:
         SpecError: says everything that is wrong with it.
     """
-    words = words_of(text)
-    at = next((index for index, word in enumerate(words) if word.raw == "@"), None)
-    if at is None:
-        raise SpecError(text, (_no_point(words, text),))
-    mistakes: list[Mistake] = []
-    effect = _effect(words[at], words[:at], mistakes)
-    point = _point(words[at], words[at + 1 : at + 2], mistakes)
-    keys, when = _when(words[at + 2 :], mistakes)
-    if effect is not None and point is not None:
-        parts = {"effect": words[0], "argument": words[at - 1], **keys}
-        mistakes += [parts[part].wrong(message) for part, message in contradictions(effect, point, when)]
-    if mistakes or effect is None or point is None:
-        raise SpecError(text, tuple(sorted(mistakes, key=lambda mistake: mistake.start)))
-    return Fault(effect, point, when)
+    return _fault(words_of(text), text)
 
 
 def parse_scenario(text: str) -> Scenario:
@@ -106,24 +93,7 @@ def parse_scenario(text: str) -> Scenario:
     Raises:
         SpecError: no name, a key twice, or an argument without a key after one with.
     """
-    words = words_of(text)
-    mistakes: list[Mistake] = []
-    if not _NAME.fullmatch(words[0].raw):
-        mistakes.append(words[0].wrong("a scenario begins with its name: words joined by '-'"))
-    positional: list[str] = []
-    arguments: dict[str, str] = {}
-    for word in words[1:]:
-        if word.key is None:
-            positional.append(word.text)
-            if arguments:
-                mistakes.append(word.wrong("an argument without a key stands before those with one"))
-        elif word.key in arguments:
-            mistakes.append(word.wrong(f"{word.key}= is given twice"))
-        else:
-            arguments[word.key] = word.value
-    if mistakes:
-        raise SpecError(text, tuple(mistakes))
-    return Scenario(words[0].text, tuple(arguments.items()), tuple(positional))
+    return _scenario(words_of(text), text)
 
 
 def parse_spec(text: str, scenarios: Collection[str]) -> Fault | Scenario:
@@ -138,9 +108,9 @@ def parse_spec(text: str, scenarios: Collection[str]) -> Fault | Scenario:
     if first.text in scenarios:
         if has_point:
             raise SpecError(text, (first.wrong(f"{first.text} is a scenario: it stands alone, without @ and a point"),))
-        return parse_scenario(text)
+        return _scenario(words, text)
     if has_point or first.text in EFFECTS or "@" in first.raw:
-        return parse_fault(text)
+        return _fault(words, text)
     known = sorted(scenarios)
     hint = nearest(first.text, [*known, *EFFECTS])
     message = f"no scenario is called {first.text!r}{hint}; there are {', '.join(known)}; a fault is {GRAMMAR}"
@@ -171,6 +141,42 @@ def contradictions(effect: Effect, point: Point, when: When) -> list[tuple[str, 
 _MASKED = {Point.WIRE_REQUEST: "insert_masked", Point.WIRE_RESPONSE: "extract_masked"}
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def _fault(words: list[Word], text: str) -> Fault:
+    at = next((index for index, word in enumerate(words) if word.raw == "@"), None)
+    if at is None:
+        raise SpecError(text, (_no_point(words, text),))
+    mistakes: list[Mistake] = []
+    effect = _effect(words[at], words[:at], mistakes)
+    point = _point(words[at], words[at + 1 : at + 2], mistakes)
+    keys, when = _when(words[at + 2 :], mistakes)
+    if effect is not None and point is not None:
+        parts = {"effect": words[0], "argument": words[at - 1], **keys}
+        mistakes += [parts[part].wrong(message) for part, message in contradictions(effect, point, when)]
+    if mistakes or effect is None or point is None:
+        raise SpecError(text, tuple(sorted(mistakes, key=lambda mistake: mistake.start)))
+    return Fault(effect, point, when)
+
+
+def _scenario(words: list[Word], text: str) -> Scenario:
+    mistakes: list[Mistake] = []
+    if not _NAME.fullmatch(words[0].raw):
+        mistakes.append(words[0].wrong("a scenario begins with its name: words joined by '-'"))
+    positional: list[str] = []
+    arguments: dict[str, str] = {}
+    for word in words[1:]:
+        if word.key is None:
+            positional.append(word.text)
+            if arguments:
+                mistakes.append(word.wrong("an argument without a key stands before those with one"))
+        elif word.key in arguments:
+            mistakes.append(word.wrong(f"{word.key}= is given twice"))
+        else:
+            arguments[word.key] = word.value
+    if mistakes:
+        raise SpecError(text, tuple(mistakes))
+    return Scenario(words[0].text, tuple(arguments.items()), tuple(positional))
 
 
 def _no_point(words: list[Word], text: str) -> Mistake:
