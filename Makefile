@@ -48,6 +48,8 @@ determinism: $(VENV)/installed ## tell 1,000 stories on every Python here, by 0 
 bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q --benchmark-json=.benchmarks/run.json
 	$(BIN)/python benchmarks/report.py .benchmarks/run.json
+	$(BIN)/python -m benchmarks.scenarios
+	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python benchmarks/startup.py
 
 mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our own seeded mistakes on their sweeps and the campaign

@@ -11,6 +11,7 @@ from pytest_hsmcluster import Client, HsmClock
 
 DOCUMENTS = int(os.environ.get("DOCUMENTS", "1"))
 SHARDS = int(os.environ.get("SHARDS", "1"))
+OP = os.environ.get("OP", "generate_key decrypt encrypt")
 EFFECTS = ("crash", "destroy", "drop", "corrupt", "fail CKR_DEVICE_ERROR", "delay 30s", "hold")
 
 
@@ -31,7 +32,7 @@ def vault(hsm_client: Client, store: Store, hsm_clock: HsmClock) -> HardenedVaul
 
 
 @SDK3
-@pytest.mark.hsm_sweep(*EFFECTS, op="generate_key decrypt encrypt", shards=SHARDS)
+@pytest.mark.hsm_sweep(*EFFECTS, op=OP, shards=SHARDS)
 def test_rotation(vault: HardenedVault) -> None:
     vault.rotate()
     assert vault.get("contract-0") == bytes(1024)
