@@ -1,7 +1,8 @@
 """What does a case of a sweep cost, and what do two workers bring?
 
 Each number is the median of several runs in processes of their own, interleaved with what it is compared with, from
-the end of the first test to that of the last: start-up and the import of `cryptography` are left out.  Other plugins are switched off.
+the end of the first test to that of the last: start-up and the import of `cryptography` are left out.  Other plugins
+are switched off.
 """
 
 import json
