@@ -1,6 +1,7 @@
 """Words: what a spec is made of and where it is wrong."""
 
 import pickle
+import shlex
 
 import pytest
 from hypothesis import given, settings
@@ -34,6 +35,14 @@ def test_a_key_stands_unquoted_before_the_first_equals_sign(text, key, value):
     word = words_of(text)[0]
 
     assert (word.key, word.value) == (key, value)
+
+
+@SETTLED
+@given(st.text(st.sampled_from("ab@=é# \t\n\r\f\xa0"), max_size=12).filter(str.strip))
+def test_words_without_quotes_are_those_of_a_shell(text):
+    """They are read in a faster way, to the same end."""
+    assert [word.text for word in words_of(text)] == shlex.split(text)
+    assert all(text[word.start :].startswith(word.raw) for word in words_of(text))
 
 
 @SETTLED
