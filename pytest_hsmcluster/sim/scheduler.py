@@ -208,9 +208,14 @@ class Scheduler:
         if task.done:
             return
         self._unpark(task)
-        task.timer = self.at(
-            self.now_ns, lambda: self._resume(task, None, error), task.lane, background=task.background
-        )
+
+        def strike() -> None:
+            try:
+                self._resume(task, None, error)
+            finally:
+                error.__traceback__ = None  # its frames lead here, and to the error
+
+        task.timer = self.at(self.now_ns, strike, task.lane, background=task.background)
 
     def end(self, task: Task) -> None:
         """Close a task without letting it go on; nobody hears of it."""
@@ -308,24 +313,20 @@ class Scheduler:
 
     def _resume(self, task: Task, value: Any, error: BaseException | None = None) -> None:
         task.waiting = task.timer = task.deadline = None
-        result: Any = None
         try:
             wait = task.flow.send(value) if error is None else task.flow.throw(error)
         except StopIteration as end:
-            result, error = end.value, None
+            task.value = end.value
         except Exception as end:
-            error = end
+            task.error = end
         else:
             self._park(task, wait)
             return
         # Not within `except`: what others raise, now that they go on, does not come from how this flow ended.
-        try:
-            self._ended(task, result, error)
-        finally:
-            del error, result  # this frame may be part of the error's own traceback
+        self._ended(task)
 
-    def _ended(self, task: Task, value: Any, error: Exception | None) -> None:
-        task.done, task.value, task.error = True, value, error
+    def _ended(self, task: Task) -> None:
+        task.done = True
         self._tasks.pop(task, None)
         joiner = task.joiner
         if joiner is not None:
@@ -336,8 +337,8 @@ class Scheduler:
             self._resume(joiner, True)
         elif task.collect is not None:
             task.collect(task)
-        elif error is not None:
-            raise error
+        elif task.error is not None:
+            task.result()
 
 
 def _awaited(wait: Wait | None) -> str:

@@ -186,6 +186,16 @@ def test_progress_ends_at_a_hundred_percent(run):
     assert max(shown) == shown[-1] == 100
 
 
+def test_progress_of_workers_stays_below_a_hundred_percent(run):
+    """The controller hears of a case when it has run; each line ends where it should."""
+    result = run(ROTATION + AFTER, "-q", "-p", "xdist", "-n", "2")
+    lines = [line for line in result.outlines if line.startswith("..")]
+    assert [line for line in lines if len(line) > 100] == []
+    shown = [int(line.rpartition("[")[2].removesuffix("%]")) for line in lines]
+    assert shown
+    assert max(shown) <= 100
+
+
 def test_warnings_as_errors_fail_the_case_that_warns(run):
     """-W error: a warning of one case fails that case only."""
     body = "if 'nth' in request.node.name: warnings.warn('late')"
