@@ -5,7 +5,6 @@ machine or a function in blocks, each with a seed of its own: its number.  A blo
 to workers, here or elsewhere, and Ctrl-C, `-x` and `--maxfail` mean what they always mean.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -132,11 +131,11 @@ class Keeper:
             self._bar.update(self._campaign.size)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._begin_bar(sum(not item.nodeid.endswith("[played]") for item in session.items))
+        self._begin_bar(session.config, [item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        self._begin_bar(sum(not one.endswith("[played]") for one in ids))
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        self._begin_bar(node.config, ids)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Leave the line to the bar."""
@@ -167,12 +166,14 @@ class Keeper:
             terminalreporter.write_line(f"{left:,} stories are left: the same command goes on with them")
         terminalreporter.write_line(f"kept in {campaign.file}")
 
-    def _begin_bar(self, blocks: int) -> None:
-        if self._bar is not None or not sys.stderr.isatty():
+    def _begin_bar(self, config: pytest.Config, tests: list[str]) -> None:
+        terminal = config.get_terminal_writer()._file  # not `sys.stderr`: that is captured
+        blocks = sum("[" in test and not test.endswith("[played]") for test in tests)
+        if self._bar is not None or not blocks or not terminal.isatty():
             return  # pytest's own percentages are better in a log
         try:
             from tqdm import tqdm
         except ImportError:
             return
         total = blocks * self._campaign.size
-        self._bar = tqdm(total=total, unit=" stories", file=sys.stderr, dynamic_ncols=True, smoothing=0.05)
+        self._bar = tqdm(total=total, unit=" stories", file=terminal, dynamic_ncols=True, smoothing=0.05)

@@ -1,8 +1,15 @@
 """Can a campaign be stopped, gone on with, dealt out to workers, and read?"""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
+import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -115,6 +122,29 @@ def test_workers_play_blocks(campaign, pytester, gateways):
     result = campaign(DRAWN, "--campaign=30", *gateways)
     result.assert_outcomes(passed=6)
     assert state(pytester)["tests"]["test_it.py::test_stories"] == {"done": [[0, 5]], "finds": []}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "workers"])
+def test_terminal_has_a_progress_bar(campaign, pytester, workers):
+    """In place of pytest's dots: how many stories were played, how fast, and what was found."""
+    pytester.makepyfile(test_it=DRAWN)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "pytest", "--campaign=20", *workers]
+    with subprocess.Popen(command, cwd=pytester.path, stdin=theirs, stdout=theirs, stderr=theirs) as run:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read(ours), b"")).decode()
+    os.close(ours)
+    assert run.returncode == 0, shown
+    assert re.search(r"100%.* 20/20 .* stories/s, finds=0", shown)
+    assert not re.search(r"^\.+", shown, re.MULTILINE)
+
+
+def read(terminal):
+    """Return what has come to a terminal; nothing when the other side has closed it, which Linux calls an error."""
+    with contextlib.suppress(OSError):
+        return os.read(terminal, 4096)
+    return b""
 
 
 def test_finds_are_kept_with_a_test_to_paste(campaign, pytester):
