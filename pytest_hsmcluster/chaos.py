@@ -111,13 +111,16 @@ class Chaos(Installer):
 
     def lose_response(self, op: str) -> Hardship:
         """Lose the first answer to an operation: it was done, and nobody is told."""
-        both = [name for name in OPERATIONS if name in COMMANDS]
-        if op not in both:
-            raise UsageError(
-                f"lose_response() takes an operation that one HSM answers{nearest(str(op), both)}; "
-                f"there are {', '.join(both)}"
-            )
+        _check_answered("lose_response()", op)
         return self.began("lost-ack", {"op": op}, None, parse_fault(f"drop @ wire.response op={op} command={op} nth=1"))
+
+    def fail_response(self, op: str, code: str = "CKR_ATTRIBUTE_VALUE_INVALID") -> Hardship:
+        """Answer the first call of an operation with an error although it was done."""
+        return self._one_failure("failed-ack", Point.HSM_REPLY, op, code)
+
+    def glitch(self, op: str, code: str = "CKR_FUNCTION_FAILED") -> Hardship:
+        """Have the first call of an operation fail, undone; the next one works."""
+        return self._one_failure("glitch", Point.HSM_EXECUTE, op, code)
 
     def partition(self, a: str, b: str, direction: str = BOTH) -> Hardship:
         """Cut the network between two names: a client's or an HSM's.
@@ -168,6 +171,22 @@ class Chaos(Installer):
         store = self._there(hsm).store
         store.capacity = len(store)
         return self.began("full-hsm", {"hsm": hsm}, lambda: self._lift("full-hsm", hsm, self._make_room))
+
+    def exhaust_sessions(self, hsm: str) -> Hardship:
+        """Lower an HSM's limit of sessions to what is open; opens none."""
+        found = self._there(hsm)
+        found.session_limit = found.session_count
+        return self.began("full-sessions", {"hsm": hsm}, lambda: self._lift("full-sessions", hsm, self._let_in))
+
+    def join(self, zone: str) -> Hardship:
+        """Order one more HSM: `.replacement` joins later, from a snapshot that lacks what is made meanwhile.
+
+        The end of the block takes nothing back.
+        """
+        hsm = self._service.add(zone)
+        hardship = self.began("joining-hsm", {"zone": zone})
+        hardship.replacement = hsm
+        return hardship
 
     def lose_zone(self, zone: str) -> Hardship:
         """Switch off all HSMs of one zone."""
@@ -280,6 +299,15 @@ class Chaos(Installer):
         found = self._service.hsm(hsm)
         found.store.capacity = found.profile.key_capacity
 
+    def _let_in(self, hsm: str) -> None:
+        found = self._service.hsm(hsm)
+        found.session_limit = found.profile.sessions_per_hsm
+
+    def _one_failure(self, name: str, point: Point, op: str, code: str) -> Hardship:
+        _check_answered(name, op)
+        fault = Fault(Fail(code), point, When(op=op, command=op, nth=1))
+        return self.began(name, {"op": op, "code": code}, None, fault)
+
     def _failed_clone(self, hsm: str | None) -> Fault:
         return Fault(Fail("CKR_DEVICE_ERROR"), Point.HSM_AUTHORIZE, When(command="insert_masked", hsm=hsm))
 
@@ -318,6 +346,14 @@ class Chaos(Installer):
             yield up_ns
 
 
+def _check_answered(what: str, op: str) -> None:
+    both = [name for name in OPERATIONS if name in COMMANDS]
+    if op not in both:
+        raise UsageError(
+            f"{what} takes an operation that one HSM answers{nearest(str(op), both)}; there are {', '.join(both)}"
+        )
+
+
 SCENARIOS: Mapping[str, ScenarioKind] = {
     kind.name: kind
     for kind in (
@@ -335,10 +371,16 @@ SCENARIOS: Mapping[str, ScenarioKind] = {
             "fail-cleanup", "creates fail and what they leave is not removed", Chaos._scenario_fail_cleanup, "hsm"
         ),
         ScenarioKind("lost-ack", "the first answer to an operation is lost", Chaos.lose_response, "op"),
+        ScenarioKind(
+            "failed-ack", "an operation is done and answered with an error, once", Chaos.fail_response, "op"
+        ),
+        ScenarioKind("glitch", "an operation fails once, undone", Chaos.glitch, "op"),
         ScenarioKind("partition", "a client and an HSM cannot reach each other", Chaos.partition),
         ScenarioKind("gray-failure", "an HSM is up and silent", Chaos.pause, "hsm"),
         ScenarioKind("throttled", "an HSM answers that it is busy (0xBB)", Chaos.throttle, "hsm"),
         ScenarioKind("full-hsm", "an HSM has no room for another key", Chaos.fill, "hsm"),
+        ScenarioKind("full-sessions", "an HSM opens no further session", Chaos.exhaust_sessions, "hsm"),
+        ScenarioKind("joining-hsm", "one more HSM joins from a snapshot", Chaos.join, "zone"),
         ScenarioKind("az-outage", "all HSMs of one zone are off", Chaos.lose_zone, "zone"),
         ScenarioKind("rolling-restart", "HSMs go off and on, one after the other", Chaos.rolling_restart),
         ScenarioKind("flapping", "one HSM goes off and on again and again", Chaos.flap, "hsm"),

@@ -108,6 +108,7 @@ class Hsm:
         state: how it is; see `HsmState`.
         boots: how often it was started again.
         ip: address of its network interface; a replacement gets a new one.
+        session_limit: sessions that it opens at most.
     """
 
     def __init__(self, id: str, zone: str, ip: str, world: World, accounts: Accounts) -> None:
@@ -119,6 +120,7 @@ class Hsm:
         self.throttled = False
         self.accounts = accounts
         self.profile = world.profile
+        self.session_limit = world.profile.sessions_per_hsm
         self.source = world.source
         self.register = world.register
         self.masking_key = world.masking_key
@@ -361,7 +363,7 @@ class Hsm:
         Raises:
             SessionLimitReached: no more sessions.
         """
-        if client not in self._sessions and len(self._sessions) >= self.profile.sessions_per_hsm:
+        if client not in self._sessions and len(self._sessions) >= self.session_limit:
             raise SessionLimitReached(
                 f"HSM Error: Already maximum number of sessions are issued: {self.id} has {len(self._sessions)}",
                 hsm=self.id,

@@ -240,6 +240,8 @@ def hardships(
     answered = [op for op in (*ROUTED, *FANNED) if op in COMMANDS]
     many = {
         "lost-ack": tuple((("op", op),) for op in answered),
+        "failed-ack": tuple((("op", op),) for op in answered),
+        "glitch": tuple((("op", op),) for op in answered),
         "crashed-hsm": hsm,
         "kill-mid-create": tuple((("after_copies", str(number)),) for number in range(1, shape.hsms + 1)),
         "stall-sync": ((),),
@@ -255,6 +257,8 @@ def hardships(
         "throttled": hsm,
         "fail-clone": ((), *hsm) if shape.hsms > 1 else (),
         "full-hsm": hsm,
+        "full-sessions": hsm,
+        "joining-hsm": tuple((("zone", zone),) for zone in shape.zones),
         "routed-to": tuple((*one, ("next", str(count))) for count in (1, 3) for one in hsm),
         "az-outage": tuple((("zone", zone),) for zone in shape.zones),
         "delay-sync": ((), (("seconds", "90"),)),

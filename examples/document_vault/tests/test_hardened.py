@@ -104,13 +104,15 @@ SPECS = {
     "stall-sync": ["stall-sync"],
     "fail-clone": ["fail-clone", "fail-clone hsm-3"],
     "fail-cleanup": ["fail-cleanup", "fail-cleanup hsm-2"],
-    "lost-ack": [
-        f"lost-ack {op}" for op in ("generate_key", "random", "encrypt", "decrypt", "find_keys", "delete_key")
-    ],
+    "lost-ack": [f"lost-ack {op}" for op in OPS],
+    "failed-ack": [f"failed-ack {op} code=CKR_DEVICE_ERROR" for op in OPS],
+    "glitch": [f"glitch {op}" for op in OPS],
     "partition": ["partition a=app b=hsm-1", "partition a=hsm-1 b=app direction=one-way"],
     "gray-failure": ["gray-failure hsm-2"],
     "throttled": ["throttled hsm-1"],
     "full-hsm": ["full-hsm hsm-1"],
+    "full-sessions": ["full-sessions hsm-1"],
+    "joining-hsm": ["joining-hsm a"],
     "az-outage": ["az-outage zone=a"],
     "rolling-restart": ["rolling-restart"],
     "flapping": ["flapping hsm-2"],

@@ -29,6 +29,8 @@ FITTING: dict[str, tuple[str, ...]] = {
         "delete_key",
         "login",
     ),
+    "failed-ack": ("generate_key", "share_key", "delete_key", "sign"),
+    "glitch": ("generate_key", "share_key", "delete_key", "sign"),
     "partition": (
         "a=custodian b=hsm-1",
         "a=custodian b=hsm-2 direction=one-way",
@@ -37,6 +39,8 @@ FITTING: dict[str, tuple[str, ...]] = {
     "gray-failure": ("hsm-1", "hsm-2"),
     "throttled": ("hsm-1", "hsm-2"),
     "full-hsm": ("hsm-1", "hsm-2"),
+    "full-sessions": ("hsm-1", "hsm-2"),
+    "joining-hsm": ("b",),
     "az-outage": ("a", "b"),
     "rolling-restart": ("", "down_s=2 gap_s=1"),
     "flapping": ("hsm-3", "hsm-1 up_s=2 down_s=1"),
