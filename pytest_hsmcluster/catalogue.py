@@ -8,6 +8,7 @@ from . import extensions
 from .checkers.check import CHECKS
 from .faults.effects import EFFECTS
 from .faults.points import Point
+from .field_reports import reported
 
 
 def catalogue(what: str, hook: Any) -> str:
@@ -38,7 +39,7 @@ def _scenarios(hook: Any) -> Iterator[tuple[str, ...]]:
         written = [
             one.name + ("=" if one.default is one.empty or one.default is None else f"={one.default}") for one in takes
         ]
-        yield name, kind.meaning, " ".join(written)
+        yield name, kind.meaning, " ".join(written), reported(name)
 
 
 def _checks(hook: Any) -> Iterator[tuple[str, ...]]:

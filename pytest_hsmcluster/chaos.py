@@ -371,9 +371,7 @@ SCENARIOS: Mapping[str, ScenarioKind] = {
             "fail-cleanup", "creates fail and what they leave is not removed", Chaos._scenario_fail_cleanup, "hsm"
         ),
         ScenarioKind("lost-ack", "the first answer to an operation is lost", Chaos.lose_response, "op"),
-        ScenarioKind(
-            "failed-ack", "an operation is done and answered with an error, once", Chaos.fail_response, "op"
-        ),
+        ScenarioKind("failed-ack", "an operation is done and answered with an error, once", Chaos.fail_response, "op"),
         ScenarioKind("glitch", "an operation fails once, undone", Chaos.glitch, "op"),
         ScenarioKind("partition", "a client and an HSM cannot reach each other", Chaos.partition),
         ScenarioKind("gray-failure", "an HSM is up and silent", Chaos.pause, "hsm"),
