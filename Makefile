@@ -39,7 +39,7 @@ same: $(VENV)/installed ## run the suite in two random orders and on two workers
 	rm -rf $(VENV)/journals
 	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/order-1 --randomly-seed=1
 	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/order-2 --randomly-seed=2
-	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/workers -n 2
+	$(BIN)/python -m pytest -q -p tests.determinism.journals --journals=$(VENV)/journals/workers -n 2 --dist loadfile
 	$(BIN)/python -m tests.determinism.journals $(VENV)/journals
 
 determinism: $(VENV)/installed ## tell 1,000 stories on every Python here, by 0 to 4 workers, under load: all journals must be the same

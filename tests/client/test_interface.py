@@ -5,7 +5,7 @@ import pytest
 from pytest_hsmcluster import CKA, CKM, UsageError
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stage():
     from pytest_hsmcluster import HsmCluster
 
