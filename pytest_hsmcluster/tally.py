@@ -19,6 +19,7 @@ class Tally:
     hits: int = 0
     sdks: list[int] = field(default_factory=list)
     clocks: list[str] = field(default_factory=list)
+    exposed_ns: list[int] = field(default_factory=list)
 
     def count(self, trial: Trial) -> None:
         """Count one run of a test."""
@@ -26,7 +27,10 @@ class Tally:
         for cluster in trial.clusters:
             hits = sum(one.hits for one in cluster.chaos.injections)
             clock = "real" if cluster.clock.real else "virtual"
-            self.add({"clusters": 1, "hits": hits, "sdks": [cluster.profile.sdk], "clocks": [clock]})
+            exposed = cluster.check.exposed_ns or []
+            self.add(
+                {"clusters": 1, "hits": hits, "sdks": [cluster.profile.sdk], "clocks": [clock], "exposed_ns": exposed}
+            )
 
     def add(self, other: dict[str, Any]) -> None:
         """Add what another process counted: `export` of its tally."""
@@ -35,6 +39,7 @@ class Tally:
         self.hits += other["hits"]
         self.sdks = sorted({*self.sdks, *other["sdks"]})
         self.clocks = sorted({*self.clocks, *other["clocks"]})
+        self.exposed_ns += other["exposed_ns"]
 
     def export(self) -> dict[str, Any]:
         """Return the numbers in JSON's types."""
@@ -52,6 +57,15 @@ class Tally:
         if config.get_verbosity() >= 0:
             terminal.section("hsmcluster")
             terminal.write_line(f"{self}; seed {config.stash[SETTINGS].seed}")
+            if self.exposed_ns:
+                terminal.write_line(self.exposure())
+
+    def exposure(self) -> str:
+        """Return how long keys were exposed, in those tests that asked."""
+        from .checkers.exposure import percentile
+
+        shown = [f"p{percent} {percentile(self.exposed_ns, percent) / 1e9:.3f} s" for percent in (50, 90, 99)]
+        return f"exposure of {counted(len(self.exposed_ns), 'key')}: {', '.join(shown)}"
 
     def __str__(self) -> str:
         sdks = " and ".join(map(str, self.sdks))

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from ..errors import UsageError
 from ..history.history import History
-from . import convergence, durability, identity, isolation, openability, orphans, resurrection, routing
+from . import convergence, durability, exposure, identity, isolation, openability, orphans, resurrection, routing
+from .exposure import Exposure
 from .facts import Facts
 from .verdict import Backups, Finding, require_none
 
@@ -27,6 +28,8 @@ class HsmCheck:
         self.history = history
         self._backups = backups
         self._facts: Facts | None = None
+        self.exposed_ns: list[int] | None = None
+        """How long keys were exposed when somebody asked last; None if nobody did."""
 
     def __repr__(self) -> str:
         return f"<HsmCheck of {len(self.history)} events>"
@@ -119,6 +122,25 @@ class HsmCheck:
         __tracebackhide__ = True
         require_none(self.undecryptable_data(shredded))
 
+    def exposure(self, p99: float | None = None, uses_before_durable: int | None = None) -> None:
+        """No acknowledged key was on too few HSMs for longer, or used more often meanwhile, than allowed.
+
+        Too few is fewer than two running HSMs; the time counts from the first copy.  What was asked for is in the
+        run's summary, as percentiles.
+
+        Args:
+            p99: seconds that 99 of 100 keys may be exposed at most.
+            uses_before_durable: how often a key may be used before it is on enough HSMs; without any bound, never.
+
+        Raises:
+            AssertionError: a bound is broken.
+            UsageError: a bound is no number, or negative.
+        """
+        __tracebackhide__ = True
+        if p99 is None and uses_before_durable is None:
+            uses_before_durable = 0
+        require_none(exposure.unbearable(self.exposures(), p99, uses_before_durable))
+
     # -- list twins --------------------------------------------------------------------
 
     def at_risk_keys(self, copies: int | None = None, survive: int = 1) -> list[Finding]:
@@ -153,6 +175,12 @@ class HsmCheck:
     def undecryptable_data(self, shredded: bool = False) -> list[Finding]:
         """Return one finding for each ciphertext or wrapped key; it is about the key that the data died with."""
         return openability.undecryptable_data(self.facts(), shredded=shredded)
+
+    def exposures(self) -> list[Exposure]:
+        """Return the exposure of each acknowledged key: `.since_ns`, `.until_ns`, `.lasted_ns`, `.uses`, `.enough`."""
+        found = exposure.exposures(self.facts())
+        self.exposed_ns = [one.lasted_ns for one in found]
+        return found
 
     # -- by name -------------------------------------------------------------------------
 
@@ -220,6 +248,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "no_undecryptable_data": Check(
             "every ciphertext and wrapped key can still be opened", HsmCheck.no_undecryptable_data
         ),
+        "exposure": Check("no key was used before it was on two running HSMs", HsmCheck.exposure),
     }
 )
 """Checks by name: what the marker's `checks=` takes and `--hsm-list=checks` prints."""

@@ -1,5 +1,7 @@
 """Which keys that an application relies on are lost, or one misfortune away from it?"""
 
+from collections.abc import Iterator
+
 from ..errors import UsageError
 from ..history.events import Cause, Kind
 from .facts import Facts, KeyFacts
@@ -78,6 +80,22 @@ def preventing_loss(facts: Facts, key: KeyFacts) -> str | None:
     members = _members_at(facts, key.born.index)
     lost = sum(facts.members[hsm].lost is not None for hsm in members)
     return preventing(facts, key, lost + 1)
+
+
+def running_copies(facts: Facts, key: KeyFacts) -> Iterator[tuple[int, int, int]]:
+    """Yield (index, ns, how many running HSMs hold the key from here on) for each change, in order."""
+    hsms = facts.hsms_of(key)
+    Change = tuple[int, int, str, bool | None, bool | None]
+    changes: list[Change] = [(index, at_ns, hsm, held, None) for index, at_ns, hsm, held in key.moves]
+    changes += [(index, at_ns, hsm, None, alive) for hsm in hsms for index, at_ns, alive in facts.members[hsm].lives]
+    holding, running = dict.fromkeys(hsms, False), dict.fromkeys(hsms, False)
+    count = 0
+    for index, at_ns, hsm, held, alive in sorted(changes, key=lambda change: change[0]):
+        before = holding[hsm] and running[hsm]
+        holding[hsm] = holding[hsm] if held is None else held
+        running[hsm] = running[hsm] if alive is None else alive
+        count += (holding[hsm] and running[hsm]) - before
+        yield index, at_ns, count
 
 
 def _relied_on(facts: Facts) -> list[KeyFacts]:
@@ -160,19 +178,11 @@ def _absence(facts: Facts, key: KeyFacts, hsm: str) -> str:
 
 def _short_since_ns(facts: Facts, key: KeyFacts, needed: int) -> int:
     """Return since when, without a break, too few running HSMs hold an acknowledged key."""
-    hsms = facts.hsms_of(key)
-    Change = tuple[int, int, str, bool | None, bool | None]
-    changes: list[Change] = [(index, at_ns, hsm, held, None) for index, at_ns, hsm, held in key.moves]
-    changes += [(index, at_ns, hsm, None, alive) for hsm in hsms for index, at_ns, alive in facts.members[hsm].lives]
-    holding, running = dict.fromkeys(hsms, False), dict.fromkeys(hsms, False)
-    count, since_ns = 0, 0
-    for _, at_ns, hsm, held, alive in sorted(changes, key=lambda change: change[0]):
-        before = holding[hsm] and running[hsm]
-        holding[hsm] = holding[hsm] if held is None else held
-        running[hsm] = running[hsm] if alive is None else alive
-        was, count = count, count + (holding[hsm] and running[hsm]) - before
+    was, since_ns = 0, 0
+    for _, at_ns, count in running_copies(facts, key):
         if was >= needed > count:
             since_ns = at_ns
+        was = count
     assert key.acknowledged is not None
     told_ns: int = key.acknowledged.at_ns
     return max(since_ns, told_ns)

@@ -44,6 +44,7 @@ def test_each_check_has_a_name_and_a_line():
         "in_sync",
         "session_keys_stay_put",
         "no_undecryptable_data",
+        "exposure",
     ]
     for name, check in CHECKS.items():
         assert check.run is getattr(HsmCheck, name)

@@ -18,6 +18,9 @@ VERDICTS = {
         "no_undecryptable_data": "undecryptable data of key 'payroll' (key-1, handle 262144) on hsm-1 since 0.006000 "
         "s: ciphertext 1, made by app at 0.005000 s, died with the key, which was lost at 0.006000 s; "
         "create_object_minimum_nodes=2 would have prevented it",
+        "exposure": "exposed key 'payroll' (key-1, handle 262144) on hsm-1 since 0.002000 s: 0.004000 s on fewer than "
+        "2 running HSMs, and never on more than 1; used once meanwhile, by app at 0.005000 s for the last time; "
+        "create_object_minimum_nodes=2 would have prevented it",
     },
     "orphan-and-duplicate": {
         "no_orphan_keys": "orphan key 'payroll' (key-1, handle 262144) on hsm-2 since 0.005000 s: generate_key by app, "
