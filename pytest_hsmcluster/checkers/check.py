@@ -7,9 +7,21 @@ from types import MappingProxyType
 
 from ..errors import UsageError
 from ..history.history import History
-from . import convergence, durability, exposure, identity, isolation, openability, orphans, resurrection, routing
+from . import (
+    convergence,
+    durability,
+    exposure,
+    identity,
+    isolation,
+    linearizability,
+    openability,
+    orphans,
+    resurrection,
+    routing,
+)
 from .exposure import Exposure
 from .facts import Facts
+from .linearizability import Linearizability
 from .verdict import Backups, Finding, require_none
 
 
@@ -141,6 +153,21 @@ class HsmCheck:
             uses_before_durable = 0
         require_none(exposure.unbearable(self.exposures(), p99, uses_before_durable))
 
+    def linearizable(self, budget: int = linearizability.BUDGET) -> None:
+        """The calls on each token key have an order in which each makes sense.
+
+        Where the budget is not enough, nothing is raised: `linearizability()` says `unknown`.
+
+        Args:
+            budget: states that the search explores at most.
+
+        Raises:
+            AssertionError: some have none.
+            UsageError: the budget is no integer above 0.
+        """
+        __tracebackhide__ = True
+        require_none(self.linearizability(budget).findings)
+
     # -- list twins --------------------------------------------------------------------
 
     def at_risk_keys(self, copies: int | None = None, survive: int = 1) -> list[Finding]:
@@ -181,6 +208,10 @@ class HsmCheck:
         found = exposure.exposures(self.facts())
         self.exposed_ns = [one.lasted_ns for one in found]
         return found
+
+    def linearizability(self, budget: int = linearizability.BUDGET) -> Linearizability:
+        """Return the verdict of the search, with findings, undecided keys and states explored."""
+        return linearizability.linearizability(self.facts(), budget)
 
     # -- by name -------------------------------------------------------------------------
 
@@ -249,6 +280,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             "every ciphertext and wrapped key can still be opened", HsmCheck.no_undecryptable_data
         ),
         "exposure": Check("no key was used before it was on two running HSMs", HsmCheck.exposure),
+        "linearizable": Check("the calls on each key have an order in which each makes sense", HsmCheck.linearizable),
     }
 )
 """Checks by name: what the marker's `checks=` takes and `--hsm-list=checks` prints."""

@@ -17,6 +17,7 @@ _WORDS = {
     "session_keys_stay_put": "stray session key",
     "no_undecryptable_data": "undecryptable data of key",
     "exposure": "exposed key",
+    "linearizable": "calls without an order on key",
 }
 
 

@@ -187,7 +187,10 @@ class Operations(Caller):
         """List keys: the union of what every up HSM has."""
         request = commands.FindKeys(template, kind, PARTS[part] if part else None)
         label = template.get(CKA.LABEL)
-        return self._operation("find_keys", lambda call: self._find(call, request), label=label, cls=part, kind=kind)
+        more = tuple(attribute.name.lower() for attribute in template if attribute is not CKA.LABEL)
+        return self._operation(
+            "find_keys", lambda call: self._find(call, request), label=label, cls=part, kind=kind, args=more
+        )
 
     def delete_key(self, key: object) -> Flow[None]:
         """Remove a key from every HSM that is believed up."""

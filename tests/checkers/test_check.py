@@ -20,7 +20,7 @@ def busy(story, rounds):
         story.sweep(key, "hsm-2", "hsm-1")
         story.create("a", on=["hsm-2"], outcome="info")
         gone = story.create("b")
-        story.find(key, gone)
+        story.find(key, gone, label="b")
         story.delete(gone, on=["hsm-1", "hsm-2"])
         story.logout(keys=[])
 
@@ -45,6 +45,7 @@ def test_each_check_has_a_name_and_a_line():
         "session_keys_stay_put",
         "no_undecryptable_data",
         "exposure",
+        "linearizable",
     ]
     for name, check in CHECKS.items():
         assert check.run is getattr(HsmCheck, name)

@@ -143,9 +143,9 @@ class Story:
         """Wrap one key under another."""
         self._make(under, "wrap_key", ("wrapped",), (key,), outcome)
 
-    def find(self, *keys: str, client: str = "app") -> None:
+    def find(self, *keys: str, client: str = "app", label: str | None = None) -> None:
         """Find keys."""
-        self.end(self.invoke("find_keys", client=client), keys=keys)
+        self.end(self.invoke("find_keys", client=client, label=label), keys=keys)
 
     def delete(self, key: str, on: Iterable[str] | None = None, outcome: str = "ok", client: str = "app") -> None:
         """Delete a key; it goes from some HSMs."""

@@ -192,7 +192,7 @@ def test_chaos_option_comes_last_in_every_test_with_a_cluster(run):
         ("points", "client.route ", "hsm.restore "),
         ("effects", "pass ", "destroy "),
         ("scenarios", "kill-mid-create ", "routed-to "),
-        ("checks", "durable ", "exposure "),
+        ("checks", "durable ", "linearizable "),
     ],
 )
 def test_catalogues_are_printed_instead_of_a_run(run, what, first, last):
