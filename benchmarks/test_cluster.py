@@ -61,3 +61,20 @@ def test_busy_sweep(benchmark: Any, keys: int) -> None:
 
     copied = benchmark.pedantic(lambda cluster: cluster.sweep_now(), setup=prepare, rounds=20)
     assert copied == 100
+
+
+@pytest.mark.benchmark(group="an order for 10,000 calls on 100 keys")
+def test_linearizable(benchmark: Any) -> None:
+    """Goal: 1 s."""
+    with HsmCluster(3, seed=1) as cluster:
+        apps = [cluster.client(f"app-{number}") for number in range(4)]
+        keys = [apps[number % 4].generate_key("AES", 256, label=f"key {number}") for number in range(100)]
+        for number in range(9_900):
+            app = apps[number % 4]
+            if number % 10 == 0:
+                app.find_keys(label=f"key {number % 100}")
+            else:
+                app.encrypt(keys[number % 100], b"record")
+        cluster.check.no_lost_keys()  # reads the history, as every test does at its end
+        told = benchmark(cluster.check.linearizability)
+        assert (told.verdict, told.explored) == ("linearizable", 200)
