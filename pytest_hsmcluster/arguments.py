@@ -1,6 +1,7 @@
 """Which arguments may a cluster have, whoever asks for it?"""
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from .errors import UsageError
 from .service.backup import Backup
 from .service.profile import Profile
 from .service.service import MAX_HSMS
-from .sim.clock import Pace
+from .sim.clock import Pace, to_ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def check_arguments(
     clock_rate: float = 1.0,
     network: str = "simulated",
     backup: Backup | None = None,
+    order: int = 0,
     **overrides: Any,
 ) -> None:
     """Refuse what `HsmCluster` would refuse, without building one.
@@ -68,13 +70,15 @@ def check_arguments(
     Raises:
         UsageError: as `HsmCluster`.
     """
-    check_shape(hsms, zones, seed, keys, clock, network)
+    check_shape(hsms, zones, seed, keys, clock, network, order)
     settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
     Profile().overridden({**settings.overrides, **overrides})
     pace_of(clock, clock_rate)
 
 
-def check_shape(hsms: object, zones: object, seed: object, keys: object, clock: object, network: object) -> None:
+def check_shape(
+    hsms: object, zones: object, seed: object, keys: object, clock: object, network: object, order: object
+) -> None:
     """Refuse what is wrong whatever the client software.
 
     Raises:
@@ -91,6 +95,8 @@ def check_shape(hsms: object, zones: object, seed: object, keys: object, clock: 
         raise UsageError(f'zones is a sequence of zone names, such as ("a", "b"); got {zones!r}')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UsageError(f"seed is a whole number; got {seed!r}")
+    if isinstance(order, bool) or not isinstance(order, int) or order < 0:
+        raise UsageError(f"order is the number of a hand-over order, 0 or more; got {order!r}")
     for name, value, allowed in (
         ("keys", keys, ("random", "seeded")),
         ("clock", clock, ("virtual", "real")),
@@ -98,6 +104,27 @@ def check_shape(hsms: object, zones: object, seed: object, keys: object, clock: 
     ):
         if value not in allowed:
             raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
+
+
+def check_run(functions: Sequence[object], longest_s: object, most_events: object, real: bool) -> None:
+    """Refuse what cannot act.
+
+    Raises:
+        UsageError: says what is allowed.
+    """
+    if not functions:
+        raise UsageError("run() needs at least one function to act: cluster.run(rotate, serve)")
+    for function in functions:
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise UsageError(
+                f"run() takes plain functions without arguments; got {function!r} "
+                "(functools.partial gives arguments; coroutines are for an async client and asyncio.gather)"
+            )
+    if isinstance(most_events, bool) or not isinstance(most_events, int) or most_events < 1:
+        raise UsageError(f"most_events is a number of events, 1 or more; got {most_events!r}")
+    to_ns(longest_s, "longest_s")  # type: ignore[arg-type]
+    if real:
+        raise UsageError("run() needs simulated time: a cluster with a real clock has threads wait for real")
 
 
 def pace_of(clock: str, rate: float) -> Pace | None:

@@ -8,6 +8,7 @@ scenario for markers and the command line.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .drivers.turnstile import one_at_a_time
 from .errors import UsageError
 from .faults.effects import Delay, Destroy, Fail
 from .faults.points import Point, nearest
@@ -26,6 +27,7 @@ from .sim.flow import Flow
 from .sim.scheduler import SERVICE_LANE
 
 
+@one_at_a_time
 class Chaos(Installer):
     """Breaks one cluster on purpose: named hardships, and single faults through `inject`."""
 

@@ -66,8 +66,11 @@ class Hardship:
     def end(self) -> None:
         """Take back what it did.  Doing it twice is harmless."""
         chaos, self._chaos = self._chaos, None
-        if chaos is None:
-            return
+        if chaos is not None:
+            with chaos.scheduler.alone:
+                self._take_back(chaos)
+
+    def _take_back(self, chaos: "Installer") -> None:
         self.active = False
         struck = self.hits
         self._hits = lambda: struck  # what is taken back below is no reason to count differently

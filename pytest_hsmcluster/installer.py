@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from .drivers.turnstile import one_at_a_time
 from .errors import UsageError
 from .faults.effects import Crash, Destroy, Effect
 from .faults.injector import Injection
@@ -15,10 +16,12 @@ from .service.service import Service
 from .sim.scheduler import SERVICE_LANE, Timer
 
 
+@one_at_a_time
 class Installer:
     """What is installed in one cluster.
 
     Attributes:
+        scheduler: of its simulated time.
         hardships: those that have not ended, in the order in which they began.
         awaited: those whose window has not come yet.
         scenarios: by name, what `install` knows; other packages' too under pytest.
@@ -27,6 +30,7 @@ class Installer:
     """
 
     def __init__(self, service: Service, scenarios: Mapping[str, ScenarioKind]) -> None:
+        self.scheduler = service.world.scheduler
         self.hardships: list[Hardship] = []
         self.awaited: list[Hardship] = []
         self.scenarios = scenarios

@@ -128,14 +128,15 @@ class Process:
 
     def end(self, why: str | None = None) -> None:
         """Close all connections; sessions and session keys end on every HSM that hears of it."""
-        if self.dead:
-            return
-        self.dead = True
-        self._obituary = why or self._obituary
-        self.network.peers.pop(self.number, None)
-        for hsm in self.service.members:
-            if hsm.alive and not self.network.is_cut(self.application, hsm.id):
-                hsm.close_session(self.number, Cause.SESSION_END)
+        with self.world.scheduler.alone:
+            if self.dead:
+                return
+            self.dead = True
+            self._obituary = why or self._obituary
+            self.network.peers.pop(self.number, None)
+            for hsm in self.service.members:
+                if hsm.alive and not self.network.is_cut(self.application, hsm.id):
+                    hsm.close_session(self.number, Cause.SESSION_END)
 
     def check_alive(self) -> None:
         """Refuse to go on after the process has ended.

@@ -1,12 +1,14 @@
 """How does a plain function call wait for a flow?"""
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
-from ..errors import Stuck
+from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
+from .company import AT_WORK, Company
 
 T = TypeVar("T")
 
@@ -14,7 +16,8 @@ T = TypeVar("T")
 class BlockingDriver:
     """Steps the scheduler until the caller's own flow has ended.
 
-    Whatever else is due meanwhile happens too: a sweep, a second client's background copies.
+    Whatever else is due meanwhile happens too: a sweep, a second client's background copies.  A caller who is one of
+    several actors gives up its turn instead.
 
     Attributes:
         seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
@@ -36,6 +39,10 @@ class BlockingDriver:
         scheduler = self._scheduler
         if self.seen is not None:
             flow = self.seen(flow)
+        if (company := AT_WORK.get(get_ident())) is not None:
+            if not company.alone:
+                return company.perform(scheduler, flow, lane, what)
+            company.catch_up(scheduler)
         if self._pace is not None:
             scheduler.advance_to(self._pace.reached_ns())
         scheduler.enter()
@@ -51,7 +58,27 @@ class BlockingDriver:
                 task = scheduler.adopt(flow, wait, lane, what)
             return cast(T, self._drive(task))
         finally:
-            scheduler.stepping = False
+            scheduler.leave()
+
+    def wait(self, duration_ns: int) -> bool:
+        """Let an actor wait for so much time to pass in every world, and return whether the caller is one."""
+        company = self.company()
+        if company is not None:
+            company.wait(duration_ns)
+        return company is not None
+
+    def company(self) -> Company | None:
+        """Return the company in which the caller acts; it has an eye on this world from now on.
+
+        Raises:
+            UsageError: a real clock ties this world to real time.
+        """
+        company = AT_WORK.get(get_ident())
+        if company is not None:
+            if self._pace is not None:
+                raise UsageError('an application in simulated time (hsm_app_time) cannot use a cluster of clock="real"')
+            company.join(self._scheduler)
+        return company
 
     def _drive(self, task: Task) -> object:
         task.collect = _collected

@@ -1,4 +1,4 @@
-"""How fast does simulated time go when somebody wants to watch?"""
+"""Where does real time come in?"""
 
 import math
 import time
@@ -6,11 +6,14 @@ import time
 from ..errors import UsageError
 from ..sim.clock import NS
 
+pause = time.sleep
+"""Let so many real seconds pass."""
+
 
 class RealPace:
     """Ties simulated time to the wall clock, `rate` simulated seconds a real one.
 
-    The package's only reader of the wall clock and its only sleep.
+    This module is the package's only reader of the wall clock and its only sleep.
     """
 
     def __init__(self, rate: float = 1.0) -> None:

@@ -5,7 +5,6 @@ injections in the order in which they were installed, and hands back the first t
 and is not `Pass`; whoever reached the point performs it.  This room knows no HSM.
 """
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -76,9 +75,8 @@ class Injection:
 
     def release(self) -> None:
         """Let go all who are held here; later passages are held anew."""
-        held, self.held = self.held, Signal(self.held.name)
         if self._owner is not None:
-            self._owner.fire(held)
+            self._owner.let_pass(self)
 
     def remove(self) -> None:
         """Take the fault out; whoever is held goes on.  Doing it twice is harmless."""
@@ -115,7 +113,6 @@ class Faults:
     def __init__(self, journal: Journal, scheduler: Scheduler, entropy: Entropy) -> None:
         self.installed: list[Injection] = []
         self.all: list[Injection] = []
-        self.fire: Callable[[Signal], None] = scheduler.fire
         self._append = journal.append
         self._scheduler = scheduler
         self._entropy = entropy
@@ -145,11 +142,18 @@ class Faults:
 
     def remove(self, injection: Injection) -> None:
         """Take an injection out and release whoever it holds."""
-        if injection.installed:
-            injection.installed = False
-            self.installed.remove(injection)
-            self._at[injection.fault.point].remove(injection)
-            injection.release()
+        with self._scheduler.alone:
+            if injection.installed:
+                injection.installed = False
+                self.installed.remove(injection)
+                self._at[injection.fault.point].remove(injection)
+                self.let_pass(injection)
+
+    def let_pass(self, injection: Injection) -> None:
+        """Release whoever an injection holds."""
+        with self._scheduler.alone:
+            held, injection.held = injection.held, Signal(injection.held.name)
+            self._scheduler.fire(held)
 
     def let_go(self) -> None:
         """Part from all injections: the cluster has ended."""

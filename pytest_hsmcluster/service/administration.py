@@ -7,6 +7,7 @@ that failed: the service reconciles keys only (AWS CloudHSM User Guide, "Keep HS
 from collections.abc import Sequence
 
 from ..cryptoki import CKA
+from ..drivers.turnstile import one_at_a_time
 from ..errors import UsageError
 from ..history.events import Kind
 from .accounts import Account, UserType, account
@@ -16,10 +17,12 @@ from .hsm import Hsm, HsmState
 from .service import Service
 
 
+@one_at_a_time
 class Administration:
     """The work of a crypto officer, and CloudWatch's and the CLI's view of a cluster."""
 
     def __init__(self, service: Service) -> None:
+        self.scheduler = service.world.scheduler
         self._service = service
 
     # -- users ----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What time is it in the cluster, and how does a test let it pass?"""
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import UsageError
@@ -42,13 +43,18 @@ class Pace(Protocol):
 class HsmClock:
     """Simulated time of one cluster.  It answers and never sleeps, unless the clock is real.
 
-    Attributes:
+    Args:
+        scheduler: whose time.
         pace: None for a virtual clock.
+        wait: lets a caller that is one of several actors wait for so many ns; returns whether it is one.
     """
 
-    def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
+    def __init__(
+        self, scheduler: Scheduler, pace: Pace | None = None, wait: Callable[[int], bool] | None = None
+    ) -> None:
         self._scheduler = scheduler
         self.pace = pace
+        self._wait = wait
 
     @property
     def now(self) -> float:
@@ -81,6 +87,8 @@ class HsmClock:
             self._go_to(due_ns)
 
     def _go_to(self, instant_ns: int) -> None:
+        if self._wait is not None and self._wait(instant_ns - self._scheduler.now_ns):
+            return
         if self.pace is not None:
             while (due_ns := self._scheduler.next_due_ns()) is not None and due_ns < instant_ns:
                 self.pace.wait_until(due_ns)

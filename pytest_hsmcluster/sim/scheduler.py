@@ -11,6 +11,7 @@ due up to and including that instant, the clock is set and the flow simply goes 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from heapq import heappop, heappush
 from typing import Any
 
@@ -92,13 +93,17 @@ class Task:
 class Scheduler:
     """Steps flows through simulated time; it never waits itself.
 
+    Args:
+        alone: within it no other thread drives or changes this world; one thread may enter it repeatedly.
+
     Attributes:
         now_ns: the present instant in ns.
         run_ahead: whether flows may skip the heap when nothing else is due.
         horizon_ns: no flow runs ahead of this instant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: AbstractContextManager[object] | None = None) -> None:
+        self.alone = nullcontext() if alone is None else alone
         self.now_ns = 0
         self.run_ahead = True
         self.horizon_ns = FOREVER_NS
@@ -240,26 +245,34 @@ class Scheduler:
         try:
             while (due_ns := self.next_due_ns()) is not None and due_ns <= instant_ns:
                 self.step()
+            self.now_ns = max(self.now_ns, instant_ns)
         finally:
             self.horizon_ns = horizon_ns
-            self.stepping = False
-        self.now_ns = max(self.now_ns, instant_ns)
+            self.leave()
 
     def enter(self) -> None:
-        """Mark that somebody drives; `stepping = False` ends it.
+        """Begin to drive, once no other thread does; `leave` ends it.
 
         Raises:
             UsageError: called from inside a step: a hook or callback drives the cluster that calls it; or
                 after the end of the world.
         """
+        self.alone.__enter__()
+        if not (self.ended or self.stepping):
+            self.stepping = True
+            return
+        self.alone.__exit__(None, None, None)
         if self.ended:
             raise UsageError("this cluster is closed: no time passes there any more; each test has its own")
-        if self.stepping:
-            raise UsageError(
-                "a cluster call was made from inside a step of the same cluster (a fault, hook or callback "
-                "drives the cluster that is driving it); use a flow or schedule it for later"
-            )
-        self.stepping = True
+        raise UsageError(
+            "a cluster call was made from inside a step of the same cluster (a fault, hook or callback "
+            "drives the cluster that is driving it); use a flow or schedule it for later"
+        )
+
+    def leave(self) -> None:
+        """Drive no longer."""
+        self.stepping = False
+        self.alone.__exit__(None, None, None)
 
     def who_waits(self) -> str:
         """Return who waits for what, since when; for `Stuck`."""

@@ -1,0 +1,468 @@
+"""How do several threads of one application take turns, so that the same seed gives the same run?
+
+The threads are *actors* of one company.  One of them has the turn; it gives it up inside the cluster's calls and in
+simulated waits, nowhere else.  Whoever gives it up looks who could go on: one of these is drawn by lot; while there is
+none, the worlds are stepped, that is, simulated time passes.
+
+An actor with the turn may come to wait for something else: for a lock of the application's that another actor holds, or
+for a socket.  It is watched; once it stands still, the turn is taken from it, and given back when it returns.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar, cast
+
+from ..errors import Stuck, UsageError
+from ..sim.clock import NS
+from ..sim.flow import Flow
+from ..sim.scheduler import Scheduler
+from .actors import Actor, ActorEnded, Group, Order, State
+from .pace import pause
+from .turnstile import Turnstile
+from .watching import LOOK_S, Watched
+
+T = TypeVar("T")
+
+AT_WORK: "dict[int, Company]" = {}
+"""Thread → the company in which it acts.  Module state: what stands in for `time.sleep` can be told in no other way."""
+
+PATIENCE = 3_000
+"""Looks at actors that wait outside of simulated time before nothing is expected of them; some 15 real seconds."""
+
+BRIEFLY = 100
+"""Looks when all actors wait in simulated time, but threads that are no actors could wake one."""
+
+
+class _World(NamedTuple):
+    """One scheduler; the company's own instant 0 is its instant `offset_ns`."""
+
+    scheduler: Scheduler
+    offset_ns: int
+
+
+class Company:
+    """The threads of one application, and the worlds in which they act.
+
+    Whoever makes it is its first actor and has the turn, until `close`.
+
+    Args:
+        order: draws who goes on.
+        before_wait: called before each wait; it may refuse.
+
+    Attributes:
+        order: as given.
+        patience: looks at actors that wait outside of simulated time before nothing is expected of them.
+    """
+
+    def __init__(self, order: Order, before_wait: Callable[[], None] = lambda: None) -> None:
+        self.order = order
+        self._before_wait = before_wait
+        self.patience = PATIENCE
+        self._home = Scheduler()
+        self._worlds = [_World(self._home, 0)]
+        self._groups: list[Group] = []
+        self._state = threading.Lock()
+        self._deciding = False
+        self._turns = 0
+        self._watcher: threading.Thread | None = None
+        self._closed = False
+        self._by_thread: dict[int, Actor] = {}
+        self._threads = Group()
+        self.main = Actor("the test", Group(), 0)
+        self.main.state = State.HAS_TURN
+        self._actors = [self.main]
+        self._holder: Actor | None = self.main
+        self._enter(self.main)
+
+    def close(self) -> None:
+        """End the threads that are left, and the company with them; those that wait outside end when they come back."""
+        self._arrive()
+        self._threads.ending = True
+        try:
+            if not self.alone:
+                self.wait_until(self._deserted, None, "its threads to end")
+        finally:
+            self._closed = True
+            self._leave(self.main)
+
+    def _deserted(self) -> bool:
+        return all(actor is self.main or actor.state is State.OUTSIDE for actor in self._actors)
+
+    def __contains__(self, ident: object) -> bool:
+        """Whether a thread acts here, or gives turns."""
+        return ident in self._by_thread or (self._watcher is not None and ident == self._watcher.ident)
+
+    # -- worlds -----------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """The application's present instant: ns since the company was made."""
+        return max(world.scheduler.now_ns - world.offset_ns for world in self._worlds)
+
+    def join(self, scheduler: Scheduler) -> None:
+        """Have a world live on while actors wait.  Doing it twice is harmless."""
+        if not any(world.scheduler is scheduler for world in self._worlds):
+            self._worlds.append(_World(scheduler, scheduler.now_ns - self.now_ns))
+            if isinstance(scheduler.alone, Turnstile):
+                scheduler.alone.expected = self
+
+    def catch_up(self, scheduler: Scheduler) -> None:
+        """Bring a world to the present: it lagged if the application used another one."""
+        self.join(scheduler)
+        instant_ns = self.now_ns + next(world.offset_ns for world in self._worlds if world.scheduler is scheduler)
+        if scheduler.now_ns < instant_ns:
+            scheduler.advance_to(instant_ns)
+
+    def _catch_all_up(self) -> None:
+        now_ns = self.now_ns
+        for scheduler, offset_ns in self._worlds:
+            if scheduler.now_ns < now_ns + offset_ns and not scheduler.ended:
+                scheduler.advance_to(now_ns + offset_ns)
+
+    # -- actors -----------------------------------------------------------------------------
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one actor only."""
+        return len(self._actors) == 1
+
+    def actor(self) -> Actor | None:
+        """Return the actor on whose thread this is called, unless it waits for real on purpose."""
+        actor = self._by_thread.get(threading.get_ident())
+        return None if actor is None or actor.real else actor
+
+    def welcome(self, on_stuck: Callable[[Exception], None]) -> Actor:
+        """Return the actor of this thread, whose event loop waits for answers from now on."""
+        actor = self._by_thread[threading.get_ident()]
+        actor.on_stuck = on_stuck
+        return actor
+
+    def run(self, functions: Sequence[Callable[[], T]], longest_ns: int, turns: int) -> list[T]:
+        """Let functions act, each on a thread of its own, and return what they return, in their order.
+
+        Raises:
+            Stuck: they have not ended, and nothing can happen any more or the limits are reached.
+            BaseException: what a function raised; of several functions a BaseExceptionGroup.
+        """
+        me = self._arrive()
+        if me is not self.main:
+            raise UsageError(
+                "run() inside of run(): an actor that wants others to act starts a threading.Thread or a "
+                "concurrent.futures.ThreadPoolExecutor; both act like the functions of run()"
+            )
+        group = Group(self.now_ns + longest_ns, turns)
+        results: dict[int, T] = {}
+        self._groups.append(group)
+        for number, function in enumerate(functions):
+            name = f"{getattr(function, '__qualname__', type(function).__name__)}, actor {number + 1}"
+
+            def work(number: int = number, function: Callable[[], T] = function, name: str = name) -> None:
+                try:
+                    results[number] = function()
+                except ActorEnded:
+                    raise
+                except BaseException as error:
+                    group.fail(name, error)
+
+            actor = self.enlist(name, group)
+            group.functions.append(actor)
+            thread = threading.Thread(target=self.live, args=(actor, work), name=name, daemon=True)
+            with self.really(me):
+                thread.start()
+        try:
+            self.wait_until(group.over, None, "its functions to end")
+        finally:
+            group.ending = True
+            self._groups.remove(group)
+        group.raise_errors()
+        return [results[number] for number in range(len(functions))]
+
+    def enlist(self, name: str, group: Group | None = None) -> Actor:
+        """Return a new actor; whoever asks starts its thread, which calls `live`.
+
+        Args:
+            name: for people.
+            group: with whom it ends; None: with whoever asks.
+        """
+        me = self._by_thread[threading.get_ident()]
+        actor = Actor(name, group or (self._threads if me is self.main else me.group), self.now_ns)
+        self._actors.append(actor)
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, name="hsmcluster watches its actors", daemon=True)
+            with self.really(me):
+                self._watcher.start()
+        return actor
+
+    def live(self, actor: Actor, work: Callable[[], object]) -> None:
+        """Be an actor on this thread, from its first turn on, until the work is done."""
+        self._enter(actor)
+        actor.gate.acquire()
+        try:
+            if not actor.group.ending:
+                work()
+        except ActorEnded:
+            pass
+        finally:
+            self._leave(actor)
+
+    def discharge(self, actor: Actor) -> None:
+        """Let the thread of an actor go on as any other thread."""
+        self._leave(actor)
+
+    @contextmanager
+    def really(self, actor: Actor) -> Iterator[None]:
+        """Let an actor wait for real within the block."""
+        actor.real = True
+        try:
+            yield
+        finally:
+            actor.real = False
+
+    # -- what actors wait for ------------------------------------------------------------------
+
+    def perform(self, scheduler: Scheduler, flow: Flow[T], lane: int, what: str) -> T:
+        """Return what a flow returns, or raise what it raises; others have their turns meanwhile."""
+        me = self._arrive()
+        self.catch_up(scheduler)
+        scheduler.enter()
+        try:
+            task = scheduler.spawn(flow, lane, what, after_ns=self.order.delay_ns())
+            task.collect = me.wake
+        finally:
+            scheduler.leave()
+        try:
+            self._give_up_turn(me, what)
+        finally:
+            with scheduler.alone:
+                scheduler.end(task)
+        return cast(T, task.result())
+
+    def wait(self, duration_ns: int) -> None:
+        """Return when so much simulated time has passed."""
+        self.wait_until(None, duration_ns, "time to pass")
+
+    def wait_until(self, poll: Callable[[], bool] | None, timeout_ns: int | None, what: str) -> bool:
+        """Return True as soon as `poll()` holds or somebody wakes the actor, False after the time-out.
+
+        Raises:
+            Stuck: nothing is left that could ever make it so.
+        """
+        me = self._arrive()
+        self._before_wait()
+        over: list[bool] = []
+
+        def ring() -> None:
+            over.append(True)
+            me.wake()
+
+        self._home.now_ns = now_ns = self.now_ns
+        timer = None if timeout_ns is None else self._home.at(now_ns + timeout_ns, ring)
+        me.poll = poll
+        try:
+            self._give_up_turn(me, what)
+            return not over or (poll is not None and poll())
+        finally:
+            me.poll = None
+            if timer is not None:
+                self._home.cancel(timer)
+            self._catch_all_up()
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def _enter(self, actor: Actor) -> None:
+        ident = threading.get_ident()
+        actor.watched = Watched(ident)
+        self._by_thread[ident] = actor
+        AT_WORK[ident] = self
+
+    def _arrive(self) -> Actor:
+        """Return the actor of this thread once it has the turn; it may have been taken for one that waits outside."""
+        me = self._by_thread[threading.get_ident()]
+        with self._state:
+            late = self._holder is not me
+            if late and self._closed:
+                raise ActorEnded(me.name)
+            if late:
+                self._park(me, "its turn", ready=True)
+        if late:
+            self._await_turn(me)
+        me.check()
+        return me
+
+    def _give_up_turn(self, me: Actor, what: str) -> None:
+        with self._state:
+            self._park(me, what, ready=False)
+            decides = self._deciding = self._holder is me
+        if decides:
+            following = self._decide()
+            if following is me:
+                me.check()
+                return
+            if following is not None:
+                following.gate.release()
+        self._await_turn(me)
+        me.check()
+
+    def _park(self, me: Actor, what: str, *, ready: bool) -> None:
+        me.state, me.ready, me.waits_for, me.since_ns = State.WAITS, ready, what, self.now_ns
+
+    def _await_turn(self, me: Actor) -> None:
+        try:
+            me.gate.acquire()
+        except BaseException:  # an interrupt, or a time limit of the test: it goes on without having been asked to
+            with self._state:
+                if self._holder is me:
+                    me.gate.acquire(blocking=False)
+                else:
+                    me.state = State.OUTSIDE
+            raise
+
+    def _leave(self, me: Actor) -> None:
+        """End an actor; the turn goes to another one."""
+        with self._state:
+            if me.state is State.ENDED:
+                return
+            decides = self._holder is me
+            if decides:
+                self._holder, self._deciding = None, True
+            me.state = State.ENDED
+            self._actors.remove(me)
+            ident = threading.get_ident()
+            del self._by_thread[ident], AT_WORK[ident]
+        if decides and (following := self._decide()) is not None:
+            following.gate.release()
+
+    def _decide(self) -> Actor | None:
+        """Return who has the turn from now on; simulated time passes until there is somebody."""
+        chosen = None
+        looks = 0
+        while chosen is None and self._actors and not self._closed:
+            outside = self._settled()
+            ready = [actor for actor in self._actors if actor.can_go_on]
+            if ready:
+                chosen = self.order.choose(ready)
+                if looks:
+                    self._doubt(chosen)
+            elif not self._stepped():
+                looks += 1
+                hopeful = looks <= (self.patience if outside else BRIEFLY if self._accompanied() else 0)
+                if hopeful or not self._told(Stuck(self._report("nothing can happen any more"))):
+                    pause(LOOK_S)
+        with self._state:
+            self._turns += 1
+            self._holder, self._deciding = chosen, False
+            if chosen is not None:
+                chosen.state = State.HAS_TURN
+        return chosen
+
+    def _settled(self) -> bool:
+        """Wait until each actor that waited outside has come back or is known to wait still; return whether one is."""
+        found = False
+        for actor in list(self._actors):
+            while actor.state is State.OUTSIDE and not (actor.watched is None or actor.watched.waits()):
+                """Somebody who runs will come back, or wait."""
+            found = found or actor.state is State.OUTSIDE
+        return found
+
+    def _doubt(self, chosen: Actor) -> None:
+        for world in self._worlds:
+            if isinstance(world.scheduler.alone, Turnstile):
+                world.scheduler.alone.doubt(f"{chosen.name} waited for something in real time")
+
+    def _accompanied(self) -> bool:
+        """Whether there are other threads that might wake an actor."""
+        return threading.active_count() > len(self._by_thread) + (self._watcher is not None)
+
+    def _stepped(self) -> bool:
+        """Let the next thing happen, in the world in which it is due first, and return whether there was one."""
+        due = [
+            (due_ns - world.offset_ns, number)
+            for number, world in enumerate(self._worlds)
+            if (due_ns := world.scheduler.next_due_ns()) is not None
+        ]
+        if not due or all(world.scheduler.idle for world in self._worlds):
+            return False
+        due.sort()
+        instant_ns, number = due[0]
+        if self._exhausted(instant_ns):
+            return True
+        scheduler, offset_ns = self._worlds[number]
+        scheduler.enter()
+        horizon_ns = scheduler.horizon_ns
+        if len(due) > 1:
+            scheduler.horizon_ns = due[1][0] + offset_ns
+        try:
+            scheduler.step()
+        except Exception as error:  # a mistake in a hook or here: whoever waits for all of this must know
+            self._told(error)
+        finally:
+            scheduler.horizon_ns = horizon_ns
+            scheduler.leave()
+        return True
+
+    # -- what goes wrong -----------------------------------------------------------------------
+
+    def _exhausted(self, instant_ns: int) -> bool:
+        """Whether a group has used up its time or its turns; it ends."""
+        for group in self._groups:
+            group.turns -= 1
+            why = "simulated time" if instant_ns > group.longest_ns else "turns" if group.turns < 0 else None
+            if why and not group.ending:
+                group.fail("", Stuck(self._report(f"run() has not ended in the {why} that it may take")))
+                return True
+        return False
+
+    def _told(self, error: BaseException) -> bool:
+        """Tell whoever waits for all of this of an error, and return whether there is somebody."""
+        waiting = [group for group in self._groups if not group.ending]
+        if waiting:
+            waiting[-1].fail("", error)
+        elif self.main.state is State.WAITS:
+            self.main.error = error
+        return bool(waiting) or self.main.error is error
+
+    def _watch(self) -> None:
+        """See to it that whoever has the turn and waits for something else does not keep it."""
+        turns, looks = 0, 0
+        while not self._closed:
+            pause(LOOK_S)
+            holder = self._holder
+            if holder is None or holder.watched is None or holder.real or self._deciding:
+                continue
+            if turns != self._turns:
+                turns, looks = self._turns, 0
+            looks += 1
+            if holder.watched.waits():
+                self._take_turn_from(holder, turns)
+            elif looks > self.patience:
+                looks = 0
+                self._stop(holder)
+
+    def _take_turn_from(self, holder: Actor, turns: int) -> None:
+        with self._state:
+            if self._turns != turns or self._holder is not holder or self._deciding or holder.real:
+                return
+            self._holder, self._deciding = None, True
+            holder.state = State.OUTSIDE
+        if (following := self._decide()) is not None:
+            following.gate.release()
+
+    def _stop(self, holder: Actor) -> None:
+        """End an actor that never comes to a call or a wait."""
+        if holder.watched is not None and holder.group in self._groups and not holder.group.ending:
+            why = f"{holder.name} has the turn and comes to no call of the cluster"
+            holder.group.fail("", Stuck(self._report(f"{why}, at {holder.watched.where()}")))
+            holder.watched.interrupt(ActorEnded)
+
+    def _report(self, why: str) -> str:
+        lines = [f"{why} at {self.now_ns / NS:.6f} s; who waits:"]
+        for actor in self._actors:
+            since = f"since {actor.since_ns / NS:.6f} s"
+            if actor.watched is None or actor is self.main:
+                continue
+            if actor.state is State.OUTSIDE:
+                lines.append(f"  {actor.name}: outside of simulated time, say for a lock, at {actor.watched.where()}")
+            elif actor.state is State.WAITS:
+                lines.append(f"  {actor.name}: for {actor.waits_for}, {since}, at {actor.watched.where()}")
+        return "\n".join(lines if len(lines) > 1 else [*lines, "  nobody"])

@@ -1,0 +1,73 @@
+"""Who is in a cluster when several threads call it?"""
+
+import threading
+from collections.abc import Callable, Container
+from functools import wraps
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from ..sim.scheduler import Scheduler
+
+
+class Turnstile:
+    """Lets one thread at a time into a cluster; a context manager that a thread may enter repeatedly.
+
+    Args:
+        doubt: told once why a run of this cluster is not like another one.
+
+    Attributes:
+        expected: threads (their `get_ident()`) to whom somebody gives their turns.  Where others come, too, chance
+            decides who is first.
+    """
+
+    expected: Container[int] = ()
+
+    def __init__(self, doubt: Callable[[str], None]) -> None:
+        self._tell = doubt
+        self._doubted = False
+        self._lock = threading.RLock()
+        self._known = threading.get_ident()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if not self._doubted and (me := threading.get_ident()) != self._known and me not in self.expected:
+            self.doubt("threads called it freely, so chance decided who was first; cluster.run() gives them turns")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def doubt(self, why: str) -> None:
+        """Say why this run is not like another one."""
+        if not self._doubted:
+            self._doubted = True
+            self._tell(why)
+
+
+class _Guarded(Protocol):
+    scheduler: Scheduler
+
+
+Kind = TypeVar("Kind", bound=type[Any])
+
+
+def one_at_a_time(kind: Kind) -> Kind:
+    """Have each public method of a class wait until no other thread drives or changes the same cluster.
+
+    Its objects have a `scheduler`.
+    """
+    for name, method in vars(kind).items():
+        if callable(method) and not name.startswith("_") and not isinstance(method, type):
+            setattr(kind, name, _alone(method))
+    return kind
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def guarded(self: _Guarded, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with self.scheduler.alone:
+            return method(self, *args, **kwargs)
+
+    return guarded
