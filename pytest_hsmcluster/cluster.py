@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from .arguments import ClientSettings, check_shape, pace_of
+from .apptime.apptime import AppTime
+from .arguments import ClientSettings, check_run, check_shape, pace_of
 from .chaos import Chaos
 from .checkers.check import HsmCheck
 from .client.awaiting import AsyncClient
@@ -16,8 +17,10 @@ from .client.blocking import Client
 from .client.handles import KeyHandle, check_handle, handle_of
 from .client.operations import Operations
 from .client.process import Process
+from .drivers.actors import Order
 from .drivers.awaiting import AwaitingDriver
 from .drivers.blocking import BlockingDriver
+from .drivers.turnstile import Turnstile
 from .errors import SessionLimitReached, UsageError
 from .faults.injector import Faults
 from .history.events import Kind
@@ -35,10 +38,12 @@ from .service.hsm import Hsm, World
 from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
-from .sim.clock import HsmClock
+from .sim.clock import HsmClock, to_ns
 from .sim.entropy import Entropy
 from .sim.flow import Flow
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
+
+DAY_S = 86_400.0
 
 DEFAULT_USER = "crypto_user"
 """The crypto user that every cluster begins with; its password is `HsmCluster.default_password`."""
@@ -61,6 +66,7 @@ class HsmCluster:
         clock_rate: simulated seconds a real one, for `clock="real"`.
         network: `simulated`.
         backup: what the HSMs are filled from; see `from_backup`.
+        order: which of the hand-over orders of the seed `run` takes, from 0.
         overrides: fields of `Profile` by name; durations also in seconds (`sweep_period_s=30`).
 
     Raises:
@@ -72,6 +78,7 @@ class HsmCluster:
         profile: numbers and switches in force.
         chaos: break things.  check: assertions.  history: what happened.  clock: simulated time.
         minimum: `create_object_minimum_nodes` in force (SDK 3).
+        order: draws who of several actors goes on.
         default_user: name of the crypto user that clients log in as.
     """
 
@@ -89,9 +96,10 @@ class HsmCluster:
         clock_rate: float = 1.0,
         network: str = "simulated",
         backup: Backup | None = None,
+        order: int = 0,
         **overrides: Any,
     ) -> None:
-        check_shape(hsms, zones, seed, keys, clock, network)
+        check_shape(hsms, zones, seed, keys, clock, network, order)
         if backup is not None and not isinstance(backup, Backup):
             raise UsageError(f"backup is what backup() of a cluster returned; got {type(backup).__name__}")
         self.seed = seed or 0
@@ -103,7 +111,9 @@ class HsmCluster:
         self._clients: list[Process] = []
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
-        self._scheduler = Scheduler()
+        self._turnstile = Turnstile(self._forgo_digest)
+        self._scheduler = Scheduler(self._turnstile)
+        self.order = Order(self._entropy.stream(f"order/{order}"))
         self._pace = pace_of(clock, clock_rate)
         self._scheduler.run_ahead = self._pace is None  # whoever runs ahead does not wait for real time
         source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
@@ -125,7 +135,8 @@ class HsmCluster:
         self._world.linked = self.network.reachable
         self._driver = BlockingDriver(self._scheduler, self._pace)
         self._awaiting = AwaitingDriver(self._scheduler, self._pace)
-        self.clock = HsmClock(self._scheduler, self._pace)
+        self._awaiting.drawn = self._forgo_digest
+        self.clock = HsmClock(self._scheduler, self._pace, self._driver.wait)
         self.chaos = Chaos(self.service, self.network, self.minimum)
         self.history = History(self._journal.records, note=self._note(hsms))
         backups = self.service.backups
@@ -133,6 +144,7 @@ class HsmCluster:
         self.admin = Administration(self.service)
         if backup is not None:
             self.service.load(backup)
+        self.join_application()
 
     @classmethod
     def from_backup(cls, backup: Backup, hsms: int = 3, **arguments: Any) -> "HsmCluster":
@@ -161,12 +173,14 @@ class HsmCluster:
     def add_hsm(self, zone: str) -> Hsm:
         """Order a new HSM and return it; it joins once simulated time has come (313 s, a measured value)."""
         self._check_open()
-        return self.service.add(zone)
+        with self._turnstile:
+            return self.service.add(zone)
 
     def remove_hsm(self, id: str) -> None:
         """Take an HSM out of the cluster for good; a backup of it is taken first."""
         self._check_open()
-        self.service.remove(id)
+        with self._turnstile:
+            self.service.remove(id)
 
     def sweep_now(self) -> int:
         """Have the service make one round of its sweep, and return how many copies it brought."""
@@ -176,7 +190,8 @@ class HsmCluster:
     def backup(self, hsm: str | None = None) -> Backup:
         """Take a backup of an HSM that is up (None: the first) and return it."""
         self._check_open()
-        return self.service.backup(hsm)
+        with self._turnstile:
+            return self.service.backup(hsm)
 
     def sync_key(self, handle: KeyHandle, destination: "HsmCluster") -> KeyHandle:
         """Copy one token key to a cluster with a common backup, and return its handle there.
@@ -189,7 +204,9 @@ class HsmCluster:
         if not isinstance(destination, HsmCluster):
             raise UsageError(f"sync_key() copies to an HsmCluster; got {type(destination).__name__}")
         destination._check_open()
-        key = copy_key(self._own(handle, "sync_key"), self.service, destination.service)
+        first, second = sorted((self, destination), key=lambda cluster: cluster.id)  # the same way for every thread
+        with first._turnstile, second._turnstile:
+            key = copy_key(self._own(handle, "sync_key"), self.service, destination.service)
         return handle_of(key, destination.id)
 
     # -- users and views -------------------------------------------------------------------
@@ -230,6 +247,46 @@ class HsmCluster:
             Client(operations, self._driver).login(self.default_user, self.default_password)
         return AsyncClient(operations, self._awaiting)
 
+    def run(self, *functions: Callable[[], Any], longest_s: float = DAY_S, most_events: int = 1_000_000) -> list[Any]:
+        """Let functions act at the same time, each on a thread of its own, and return what they return, in their order.
+
+        One acts at a time.  It hands over in calls of the cluster and wherever it waits (`time.sleep`, events,
+        conditions, queues, `join`), which takes simulated time; in an order that is drawn from the seed.  Threads and
+        thread pools that the functions start act likewise; those that are left when all functions have ended, end.
+
+        Args:
+            functions: called without arguments.
+            longest_s: simulated seconds in which they must have ended.
+            most_events: how many things may happen in the world until then.
+
+        Raises:
+            Stuck: they have not ended by then, or nothing can happen any more; says who waits for what.
+            BaseException: what a function raised; the others end then.  What several raised is a BaseExceptionGroup.
+            UsageError: no function; a `run` within another one; a real clock.
+        """
+        self._check_open()
+        check_run(functions, longest_s, most_events, self.clock.real)
+        longest_ns = to_ns(longest_s, "longest_s")
+        if (company := self._driver.company()) is not None:
+            return company.run(functions, longest_ns, most_events)
+        with AppTime(self.order) as time:
+            self.join_application()
+            return time.company.run(functions, longest_ns, most_events)
+
+    @property
+    def handovers(self) -> int:
+        """How often it was drawn by lot who of several actors goes on."""
+        return self.order.drawn
+
+    def join_application(self) -> None:
+        """Live on from now on while the application waits, if the caller lives in simulated time (`hsm_app_time`).
+
+        Raises:
+            UsageError: this cluster has a real clock.
+        """
+        if (company := self._driver.company()) is not None:
+            self.order = company.order
+
     def observe(self, seen: Callable[[Flow[Any]], Flow[Any]]) -> None:
         """Have every further call's flow go through a function, which runs on the stack of the caller.
 
@@ -257,6 +314,10 @@ class HsmCluster:
         """
         if self._closed:
             return
+        with self._turnstile:
+            self._end()
+
+    def _end(self) -> None:
         self._closed = True
         self.chaos.undo_all()
         self.chaos.closed = True
@@ -296,6 +357,10 @@ class HsmCluster:
 
     def _operations(self, name: str) -> Operations:
         self._check_open()
+        with self._turnstile:
+            return self._new_process(name)
+
+    def _new_process(self, name: str) -> Operations:
         if not isinstance(name, str) or not name or "#" in name:
             raise UsageError(f"an application's name is a non-empty str without '#'; got {name!r}")
         if len(self.network.peers) >= self.profile.connections_per_cluster:
@@ -317,6 +382,9 @@ class HsmCluster:
     def _made(self) -> int:
         self._ciphertexts += 1
         return self._ciphertexts
+
+    def _forgo_digest(self, why: str) -> None:
+        self.history.note.setdefault("no_digest", why)
 
     def _note(self, hsms: int) -> dict[str, Any]:
         no_digest = "its clock was real, so instants differ from run to run"

@@ -77,6 +77,16 @@ def hsm_clock(hsm_cluster: "HsmCluster") -> "HsmClock":
 
 
 @pytest.fixture
+def hsm_app_time(_hsm_trial: "Trial") -> Iterator[None]:
+    """The application's own clocks, sleeps and waits are simulated, and the test's clusters live on meanwhile.
+
+    For the test, for the threads that it starts, and for its asyncio loop.
+    """
+    with _hsm_trial.app_time():
+        yield
+
+
+@pytest.fixture
 def hsm_cluster_factory(_hsm_trial: "Trial") -> "Callable[..., HsmCluster]":
     """Make a second cluster, or one of another shape: takes what the marker takes; closed and checked with the test."""
     return _hsm_trial.cluster

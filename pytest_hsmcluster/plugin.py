@@ -12,6 +12,7 @@ import pytest
 
 from . import hookspecs
 from .fixtures import _hsm_trial as _hsm_trial
+from .fixtures import hsm_app_time as hsm_app_time
 from .fixtures import hsm_async_client as hsm_async_client
 from .fixtures import hsm_chaos as hsm_chaos
 from .fixtures import hsm_check as hsm_check
@@ -23,7 +24,7 @@ from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
 from .keeping import JUDGED, PARTS, TRIAL
-from .markers import OURS, SIGNATURES, SWEEP, levels
+from .markers import CLUSTER, OURS, SIGNATURES, SWEEP, levels, orders_asked
 from .options import SETTINGS, add_options, read_settings
 from .subjects import Subject, is_testcase, subjects_in
 
@@ -123,17 +124,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let `-k` select tests by words that only their sweeps' cases have."""
+    """Let `-k` select tests by words that only their cases have."""
     if config.getoption("keyword"):
         from .selecting import lend_words
 
-        lend_words(config, [item for item in items if SWEEP in item.keywords])
+        lend_words(config, [item for item in items if _has_cases(item)])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Have tests run more than once, where somebody asks for it."""
     settings = session.config.stash[SETTINGS]
-    if settings.mutants or settings.background or any(SWEEP in item.keywords for item in session.items):
+    if settings.mutants or settings.background or any(map(_has_cases, session.items)):
         from .directing import open_theatre
 
         open_theatre(session.config)
@@ -220,6 +221,11 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
     report_parts(terminalreporter, config)
 
 
+def _has_cases(item: pytest.Item) -> bool:
+    """Whether a test is to be run under further node ids."""
+    return SWEEP in item.keywords or (CLUSTER in item.keywords and orders_asked(levels(item)) > 1)
+
+
 def _hide_own_frames() -> None:
     """Let tracebacks end where the test called us, unless `--full-trace` asks for more.
 
@@ -237,7 +243,7 @@ def _refuse_wrong_markers(collector: pytest.Collector, report: pytest.CollectRep
     text = complaint(collector, subjects)
     if text:
         report.outcome, report.longrepr, report.result = "failed", text, []
-    if any(" @ " in argument for argument in collector.config.args):
+    if any(sign in argument for argument in collector.config.args for sign in (" @ ", "[order ", "-order ")):
         from .selecting import cases_named
 
         report.result += [*cases_named(collector, report.result)]

@@ -1,15 +1,16 @@
 """What does one run of one test have of ours: its seed, its clusters, its faults, its verdict?"""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from . import extensions
-from .identities import identity
+from .identities import identity, order_of
 from .keeping import CASE
-from .markers import chaos_specs, checks_asked, cluster_arguments, levels, sweep_mark
+from .markers import chaos_specs, checks_asked, cluster_arguments, levels, orders_asked, sweep_mark
 from .options import SETTINGS
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Trial:
         marked = self.arguments.pop("seed", None)
         self.seed: int = derive_seed(self.settings.seed, identity(item)) if marked is None else marked
         self.case = item.stash.get(CASE, None)
+        if (order := order_of(self.case, self.settings)) is not None:
+            self.arguments["order"] = order
         self.specs = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *self.settings.chaos)
         self._own = len(self.specs)
         self.specs += self.case.specs if self.case else ()
@@ -97,6 +100,24 @@ class Trial:
             instance.hsm_cluster = cluster  # type: ignore[attr-defined]
         return cluster
 
+    @contextmanager
+    def app_time(self) -> Iterator[None]:
+        """Have the application live in simulated time within the block, and the clusters of this test with it.
+
+        Raises:
+            UsageError: a cluster has a real clock, or another library simulates time.
+        """
+        from .apptime.apptime import AppTime
+        from .drivers.actors import Order
+        from .sim.entropy import Entropy
+
+        number = self.arguments.get("order", 0)
+        order = self.clusters[0].order if self.clusters else Order(Entropy(self.seed).stream(f"order/{number}"))
+        with AppTime(order):
+            for cluster in self.clusters:
+                cluster.join_application()
+            yield
+
     def begin_storm(self) -> None:
         """Install the faults: what fixtures did until now was done in peace.
 
@@ -145,8 +166,8 @@ def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Coll
     A relative path in `config=` starts at pytest's rootdir.
     """
     defaults = dict(node.config.stash[SETTINGS].defaults)
-    if sweep_mark(marks):
-        defaults.setdefault("keys", "seeded")  # a sweep's runs are to be the same
+    if sweep_mark(marks) or orders_asked(marks) > 1:
+        defaults.setdefault("keys", "seeded")  # what is run again is to be the same
     merged = {**defaults, **extensions.profile(node.ihook, node.config), **cluster_arguments(marks)}
     if isinstance(path := merged.get("config"), str | os.PathLike):
         merged["config"] = node.config.rootpath / path

@@ -2,17 +2,26 @@
 
 Under asyncio nobody blocks: while callers await, one callback at a time steps the scheduler
 until a call has ended, hands over its result in that very step, and lets the loop take some
-turns, so that whoever was awakened acts before simulated time goes on.
+turns, so that whoever was awakened acts before simulated time goes on.  Under trio, `trio_awaiting` does it.
+
+A loop that waits in simulated time itself (see `apptime`) needs no such callback: time goes on where it waits.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
+from .actors import Actor
+from .company import AT_WORK
+
+if TYPE_CHECKING:
+    from .trio_awaiting import TrioDriver
 
 T = TypeVar("T")
 
@@ -32,32 +41,38 @@ class AwaitingDriver:
 
     Attributes:
         seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
+        drawn: is told why, when the order of calls was left to chance.
     """
 
     seen: Callable[[Flow[Any]], Flow[Any]] | None = None
+    drawn: Callable[[str], object] | None = None
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
         self._pace = pace
+        self._trio: TrioDriver | None = None
         self._futures: dict[Task, asyncio.Future[object]] = {}
         self._pumps: dict[asyncio.AbstractEventLoop, asyncio.Handle] = {}
         self._newest_loop: asyncio.AbstractEventLoop | None = None
         self._handed_over = False
+        self._actors: dict[asyncio.AbstractEventLoop, Actor] = {}
 
     async def run(self, flow: Flow[T], lane: int, what: str) -> T:
         """Return what the flow returns, or raise what it raises; cancelling ends the flow.
 
         Raises:
-            UsageError: no asyncio loop runs here (trio, say).
+            UsageError: neither asyncio nor trio runs here.
             Stuck: nothing is left that could ever wake the flow.
         """
+        if _trio_runs_here():
+            return await self._under_trio().run(flow if self.seen is None else self.seen(flow), lane, what)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             flow.close()
             raise UsageError(
-                "the async client needs a running asyncio loop; under anyio choose the asyncio backend "
-                '(`anyio_backend` returning "asyncio"), or use the blocking client'
+                "the async client is awaited under asyncio or trio, or under anyio with either of them; "
+                "none of them runs here: use the blocking client"
             ) from None
         if loop is not self._newest_loop:
             self._newest_loop = loop
@@ -66,23 +81,35 @@ class AwaitingDriver:
             flow = self.seen(flow)
         if self._pace is not None:
             self._scheduler.advance_to(self._pace.reached_ns())
-        task = self._scheduler.spawn(flow, lane, what)
+        company = AT_WORK.get(get_ident())
+        if company is not None:
+            company.catch_up(self._scheduler)
+            self._actors[loop] = company.welcome(self._fail_all)
+        self._scheduler.enter()
+        try:
+            task = self._scheduler.spawn(flow, lane, what)
+        finally:
+            self._scheduler.leave()
         task.collect = self._collect
         future: asyncio.Future[object] = loop.create_future()
         self._futures[task] = future
-        self._arm(loop, TURNS_TO_BEGIN)
+        if company is None:
+            self._arm(loop, TURNS_TO_BEGIN)
         try:
             return await future  # type: ignore[return-value]
         finally:
             if future.cancelled():
                 self._end_cancelled()
             self._futures.pop(task, None)
-            self._scheduler.end(task)
+            with self._scheduler.alone:
+                self._scheduler.end(task)
             if not self._awaited_on(loop):
                 self._disarm(loop)
 
     def close(self) -> None:
         """Forget whoever still awaits; their loop is about to end."""
+        if self._trio is not None:
+            self._trio.close()
         for loop in list(self._pumps):
             self._disarm(loop)
         for future in self._futures.values():
@@ -90,11 +117,20 @@ class AwaitingDriver:
                 future.cancel()
         self._futures.clear()
 
+    def _under_trio(self) -> "TrioDriver":
+        if self._trio is None:
+            from .trio_awaiting import TrioDriver
+
+            self._trio = TrioDriver(self._scheduler, self._pace, self.drawn)
+        return self._trio
+
     def _collect(self, task: Task) -> None:
         future = self._futures.pop(task, None)
         if future is None or future.done() or future.get_loop().is_closed():
             return
         self._handed_over = True
+        if (actor := self._actors.get(future.get_loop())) is not None:
+            actor.wake()
         if task.error is not None:
             future.set_exception(task.error)
         else:
@@ -116,6 +152,7 @@ class AwaitingDriver:
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._pumps if loop.is_closed()]:
             self._disarm(loop)
+        self._actors = {loop: actor for loop, actor in self._actors.items() if not loop.is_closed()}
         for task, future in list(self._futures.items()):
             if future.get_loop().is_closed():
                 del self._futures[task]
@@ -153,7 +190,7 @@ class AwaitingDriver:
         except Exception as error:
             self._fail_all(error)
         finally:
-            scheduler.stepping = False
+            scheduler.leave()
         if self._awaited_on(loop):
             self._arm(loop, TURNS_TO_ACT)
 
@@ -171,8 +208,18 @@ def task_origin() -> tuple[tuple[str, int, str], ...]:
 
     Empty outside of a task, and unless `sys.set_coroutine_origin_tracking_depth` asked Python to keep them.
     """
+    if _trio_runs_here():
+        from . import trio_awaiting
+
+        return trio_awaiting.task_origin()
     try:
         task = asyncio.current_task()
     except RuntimeError:
         return ()
     return getattr(task and task.get_coro(), "cr_origin", None) or ()
+
+
+def _trio_runs_here() -> bool:
+    """Whether a task of trio asks; trio is not imported to find that out."""
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())

@@ -12,23 +12,26 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "pytest_hsmcluster"
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
+THREADS = tuple(f"drivers/{name}.py" for name in ("actors", "awaiting", "blocking", "company", "turnstile", "watching"))
+THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "threads"))
+
 DOORS = {
-    "time": ("drivers/pace.py",),
+    "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/patching.py"),
     "asyncio": ("drivers/awaiting.py",),
     "random": (),
     "secrets": (),
     "uuid": (),
-    "datetime": (),
-    "threading": (),
+    "datetime": ("apptime/dates.py",),
+    "threading": THREADS,
     "_thread": (),
-    "concurrent": (),
+    "concurrent": ("apptime/threads.py",),
     "multiprocessing": (),
     "subprocess": (),
     "signal": (),
     "select": (),
-    "selectors": (),
+    "selectors": ("apptime/loops.py",),
     "socket": (),
-    "queue": (),
+    "queue": ("apptime/threads.py",),
     "sched": (),
 }
 """Modules that wait, roll dice or talk to the world → the only files that may import them."""

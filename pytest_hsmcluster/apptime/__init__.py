@@ -1,0 +1,1 @@
+"""How does an application live in simulated time, without a change to it?"""

@@ -1,0 +1,42 @@
+"""When does an application live in simulated time?"""
+
+from threading import get_ident
+from types import TracebackType
+from typing import Self
+
+from ..drivers.actors import Order
+from ..drivers.company import AT_WORK, Company
+from ..errors import UsageError
+from .patching import Patches, check_alone
+
+
+class AppTime:
+    """The time of one application: within the block it is simulated, for this thread and those that it starts.
+
+    Args:
+        order: draws who goes on.
+
+    Attributes:
+        company: the application's threads.
+    """
+
+    company: Company
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._patches = Patches()
+
+    def __enter__(self) -> Self:
+        if get_ident() in AT_WORK:
+            raise UsageError("the application lives in simulated time already")
+        self._patches.apply()
+        self.company = Company(self._order, before_wait=lambda: check_alone(started=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.company.close()
+        finally:
+            self._patches.undo()
