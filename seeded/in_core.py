@@ -37,15 +37,15 @@ IN_CORE = (
     Mistake(
         "held-for-ever",
         INJECTOR,
-        "            self._at[injection.fault.point].remove(injection)\n            injection.release()\n",
-        "            self._at[injection.fault.point].remove(injection)\n",
+        "                self._at[injection.fault.point].remove(injection)\n                self.let_pass(injection)\n",
+        "                self._at[injection.fault.point].remove(injection)\n",
         "whoever a fault holds is not let go at its end",
     ),
     Mistake(
         "faults-do-not-end",
         INJECTOR,
-        "            self._at[injection.fault.point].remove(injection)\n            injection.release()\n",
-        "            injection.release()\n",
+        "                self._at[injection.fault.point].remove(injection)\n                self.let_pass(injection)\n",
+        "                self.let_pass(injection)\n",
         "a fault that was taken out still strikes",
     ),
     Mistake(

@@ -71,13 +71,21 @@ _SHARED = (
 )
 
 
+_SEEN: dict[str, tuple[ModuleType, int, list[str]]] = {}
+"""Name of a module → itself, how many variables it had, and which of them are clocks: a second look is short."""
+
+
 def _replace(instead: Callable[[Any], Any]) -> None:
     for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType) and not keeps_real_time(name):
-            variables = vars(module)
-            found = [(key, new) for key, value in variables.items() if (new := instead(value)) is not None]
-            for key, new in found:
-                variables[key] = new
+        known, size, clocks_there = _SEEN.get(name, (None, 0, []))
+        if known is not module or size != len(vars(module)):
+            if not isinstance(module, ModuleType) or keeps_real_time(name):
+                continue
+            clocks_there = [key for key, value in vars(module).items() if _stand_in(value) or _real(value)]
+            _SEEN[name] = module, len(vars(module)), clocks_there
+        for key in clocks_there:
+            if (new := instead(vars(module).get(key))) is not None:
+                vars(module)[key] = new
 
 
 def _stand_in(value: Any) -> Any:

@@ -94,7 +94,7 @@ def start(self: _Thread) -> None:
             del self.run
 
     self.run, self.hsm_actor = act, (company, actor)  # type: ignore[method-assign]
-    with company.really(me):
+    with me.for_real():
         _real_start(self)
 
 
@@ -107,7 +107,7 @@ def join(self: _Thread, timeout: float | None = None) -> None:
         return _real_join(self, timeout)
     ended = company.wait_until(lambda: theirs[1].state is State.ENDED, timeout_ns(timeout), f"{self.name} to end")
     if ended:
-        with company.really(me):
+        with me.for_real():
             _real_join(self)
 
 

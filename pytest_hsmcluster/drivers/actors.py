@@ -1,9 +1,11 @@
 """What is an actor: one of several threads that take turns?"""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
+from ..sim.clock import NS
 from ..sim.entropy import Stream
 from ..sim.scheduler import FOREVER_NS
 from .watching import Watched
@@ -14,13 +16,6 @@ _LONGEST_DELAY = 28
 
 class ActorEnded(BaseException):
     """Ends an actor where it stands; no `except Exception` of the application keeps it."""
-
-
-class _State(Enum):
-    WAITS = auto()
-    HAS_TURN = auto()
-    OUTSIDE = auto()  # waits for something that simulated time knows nothing of
-    ENDED = auto()
 
 
 class Order:
@@ -143,6 +138,24 @@ class Actor:
     def wake(self, *_: object) -> None:
         """Let it go on at its next turn."""
         self.ready = True
+
+    @contextmanager
+    def for_real(self) -> Iterator[None]:
+        """Let it wait for real, on purpose, within the block."""
+        self.real = True
+        try:
+            yield
+        finally:
+            self.real = False
+
+    def waits(self) -> str:
+        """Return for what it waits, since when and where, in a line; nothing if it does not."""
+        where = self.watched.where() if self.watched else "its beginning"
+        if self.state is State.OUTSIDE:
+            return f"  {self.name}: outside of simulated time, say for a lock, at {where}"
+        if self.state is State.WAITS:
+            return f"  {self.name}: for {self.waits_for}, since {self.since_ns / NS:.6f} s, at {where}"
+        return ""
 
     def check(self) -> None:
         """Raise what is to be raised at its turn."""

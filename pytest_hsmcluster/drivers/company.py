@@ -9,9 +9,8 @@ for a socket.  It is watched; once it stands still, the turn is taken from it, a
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import NS
@@ -20,7 +19,8 @@ from ..sim.scheduler import Scheduler
 from .actors import Actor, ActorEnded, Group, Order, State
 from .pace import pause
 from .turnstile import Turnstile
-from .watching import LOOK_S, Watched
+from .watching import LOOK_S, Watched, watch
+from .worlds import Worlds
 
 T = TypeVar("T")
 
@@ -32,13 +32,6 @@ PATIENCE = 3_000
 
 BRIEFLY = 100
 """Looks when all actors wait in simulated time, but threads that are no actors could wake one."""
-
-
-class _World(NamedTuple):
-    """One scheduler; the company's own instant 0 is its instant `offset_ns`."""
-
-    scheduler: Scheduler
-    offset_ns: int
 
 
 class Company:
@@ -53,20 +46,20 @@ class Company:
     Attributes:
         order: as given.
         patience: looks at actors that wait outside of simulated time before nothing is expected of them.
+        closed: whether it has ended.
     """
 
     def __init__(self, order: Order, before_wait: Callable[[], None] = lambda: None) -> None:
         self.order = order
         self._before_wait = before_wait
         self.patience = PATIENCE
-        self._home = Scheduler()
-        self._worlds = [_World(self._home, 0)]
+        self._worlds = Worlds()
         self._groups: list[Group] = []
         self._state = threading.Lock()
         self._deciding = False
         self._turns = 0
         self._watcher: threading.Thread | None = None
-        self._closed = False
+        self.closed = False
         self._by_thread: dict[int, Actor] = {}
         self._threads = Group()
         self.main = Actor("the test", Group(), 0)
@@ -83,7 +76,7 @@ class Company:
             if not self.alone:
                 self.wait_until(self._deserted, None, "its threads to end")
         finally:
-            self._closed = True
+            self.closed = True
             self._leave(self.main)
 
     def _deserted(self) -> bool:
@@ -98,27 +91,19 @@ class Company:
     @property
     def now_ns(self) -> int:
         """The application's present instant: ns since the company was made."""
-        return max(world.scheduler.now_ns - world.offset_ns for world in self._worlds)
+        return self._worlds.now_ns
 
     def join(self, scheduler: Scheduler) -> None:
         """Have a world live on while actors wait.  Doing it twice is harmless."""
-        if not any(world.scheduler is scheduler for world in self._worlds):
-            self._worlds.append(_World(scheduler, scheduler.now_ns - self.now_ns))
+        if scheduler not in self._worlds.schedulers:
+            self._worlds.add(scheduler)
             if isinstance(scheduler.alone, Turnstile):
                 scheduler.alone.expected = self
 
     def catch_up(self, scheduler: Scheduler) -> None:
-        """Bring a world to the present: it lagged if the application used another one."""
+        """Bring a world to the present, before the application uses it."""
         self.join(scheduler)
-        instant_ns = self.now_ns + next(world.offset_ns for world in self._worlds if world.scheduler is scheduler)
-        if scheduler.now_ns < instant_ns:
-            scheduler.advance_to(instant_ns)
-
-    def _catch_all_up(self) -> None:
-        now_ns = self.now_ns
-        for scheduler, offset_ns in self._worlds:
-            if scheduler.now_ns < now_ns + offset_ns and not scheduler.ended:
-                scheduler.advance_to(now_ns + offset_ns)
+        self._worlds.catch_up(scheduler)
 
     # -- actors -----------------------------------------------------------------------------
 
@@ -168,7 +153,7 @@ class Company:
             actor = self.enlist(name, group)
             group.functions.append(actor)
             thread = threading.Thread(target=self.live, args=(actor, work), name=name, daemon=True)
-            with self.really(me):
+            with me.for_real():
                 thread.start()
         try:
             self.wait_until(group.over, None, "its functions to end")
@@ -189,8 +174,8 @@ class Company:
         actor = Actor(name, group or (self._threads if me is self.main else me.group), self.now_ns)
         self._actors.append(actor)
         if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="hsmcluster watches its actors", daemon=True)
-            with self.really(me):
+            self._watcher = threading.Thread(target=watch, args=(self,), name="hsmcluster watches", daemon=True)
+            with me.for_real():
                 self._watcher.start()
         return actor
 
@@ -209,15 +194,6 @@ class Company:
     def discharge(self, actor: Actor) -> None:
         """Let the thread of an actor go on as any other thread."""
         self._leave(actor)
-
-    @contextmanager
-    def really(self, actor: Actor) -> Iterator[None]:
-        """Let an actor wait for real within the block."""
-        actor.real = True
-        try:
-            yield
-        finally:
-            actor.real = False
 
     # -- what actors wait for ------------------------------------------------------------------
 
@@ -256,8 +232,7 @@ class Company:
             over.append(True)
             me.wake()
 
-        self._home.now_ns = now_ns = self.now_ns
-        timer = None if timeout_ns is None else self._home.at(now_ns + timeout_ns, ring)
+        timer = None if timeout_ns is None else self._worlds.at(self.now_ns + timeout_ns, ring)
         me.poll = poll
         try:
             self._give_up_turn(me, what)
@@ -265,8 +240,8 @@ class Company:
         finally:
             me.poll = None
             if timer is not None:
-                self._home.cancel(timer)
-            self._catch_all_up()
+                self._worlds.cancel(timer)
+            self._worlds.catch_up()
 
     # -- turns --------------------------------------------------------------------------------
 
@@ -281,7 +256,7 @@ class Company:
         me = self._by_thread[threading.get_ident()]
         with self._state:
             late = self._holder is not me
-            if late and self._closed:
+            if late and self.closed:
                 raise ActorEnded(me.name)
             if late:
                 self._park(me, "its turn", ready=True)
@@ -328,16 +303,18 @@ class Company:
                 self._holder, self._deciding = None, True
             me.state = State.ENDED
             self._actors.remove(me)
-            ident = threading.get_ident()
-            del self._by_thread[ident], AT_WORK[ident]
-        if decides and (following := self._decide()) is not None:
+        # Until it is decided who is next this thread is one of those who are expected in the worlds: it steps them.
+        following = self._decide() if decides else None
+        ident = threading.get_ident()
+        del self._by_thread[ident], AT_WORK[ident]
+        if following is not None:
             following.gate.release()
 
     def _decide(self) -> Actor | None:
         """Return who has the turn from now on; simulated time passes until there is somebody."""
         chosen = None
         looks = 0
-        while chosen is None and self._actors and not self._closed:
+        while chosen is None and self._actors and not self.closed:
             outside = self._settled()
             ready = [actor for actor in self._actors if actor.can_go_on]
             if ready:
@@ -366,39 +343,24 @@ class Company:
         return found
 
     def _doubt(self, chosen: Actor) -> None:
-        for world in self._worlds:
-            if isinstance(world.scheduler.alone, Turnstile):
-                world.scheduler.alone.doubt(f"{chosen.name} waited for something in real time")
+        for scheduler in self._worlds.schedulers:
+            if isinstance(scheduler.alone, Turnstile):
+                scheduler.alone.doubt(f"{chosen.name} waited for something in real time")
 
     def _accompanied(self) -> bool:
         """Whether there are other threads that might wake an actor."""
         return threading.active_count() > len(self._by_thread) + (self._watcher is not None)
 
     def _stepped(self) -> bool:
-        """Let the next thing happen, in the world in which it is due first, and return whether there was one."""
-        due = [
-            (due_ns - world.offset_ns, number)
-            for number, world in enumerate(self._worlds)
-            if (due_ns := world.scheduler.next_due_ns()) is not None
-        ]
-        if not due or all(world.scheduler.idle for world in self._worlds):
+        """Let the next thing happen, and return whether there was one."""
+        instant_ns = self._worlds.next_due_ns()
+        if instant_ns is None:
             return False
-        due.sort()
-        instant_ns, number = due[0]
-        if self._exhausted(instant_ns):
-            return True
-        scheduler, offset_ns = self._worlds[number]
-        scheduler.enter()
-        horizon_ns = scheduler.horizon_ns
-        if len(due) > 1:
-            scheduler.horizon_ns = due[1][0] + offset_ns
-        try:
-            scheduler.step()
-        except Exception as error:  # a mistake in a hook or here: whoever waits for all of this must know
-            self._told(error)
-        finally:
-            scheduler.horizon_ns = horizon_ns
-            scheduler.leave()
+        if not self._exhausted(instant_ns):
+            try:
+                self._worlds.step()
+            except Exception as error:  # a mistake in a hook or here: whoever waits for all of this must know
+                self._told(error)
         return True
 
     # -- what goes wrong -----------------------------------------------------------------------
@@ -422,24 +384,15 @@ class Company:
             self.main.error = error
         return bool(waiting) or self.main.error is error
 
-    def _watch(self) -> None:
-        """See to it that whoever has the turn and waits for something else does not keep it."""
-        turns, looks = 0, 0
-        while not self._closed:
-            pause(LOOK_S)
-            holder = self._holder
-            if holder is None or holder.watched is None or holder.real or self._deciding:
-                continue
-            if turns != self._turns:
-                turns, looks = self._turns, 0
-            looks += 1
-            if holder.watched.waits():
-                self._take_turn_from(holder, turns)
-            elif looks > self.patience:
-                looks = 0
-                self._stop(holder)
+    def watched(self) -> tuple[Actor, Watched, int] | None:
+        """Return who has the turn, how to look at him, and which turn it is; None if nobody needs to be watched."""
+        holder = self._holder
+        if holder is None or holder.watched is None or holder.real or self._deciding:
+            return None
+        return holder, holder.watched, self._turns
 
-    def _take_turn_from(self, holder: Actor, turns: int) -> None:
+    def take_turn_from(self, holder: Actor, turns: int) -> None:
+        """Let somebody else have the turn: its holder waits for something that simulated time knows nothing of."""
         with self._state:
             if self._turns != turns or self._holder is not holder or self._deciding or holder.real:
                 return
@@ -448,7 +401,7 @@ class Company:
         if (following := self._decide()) is not None:
             following.gate.release()
 
-    def _stop(self, holder: Actor) -> None:
+    def stop(self, holder: Actor) -> None:
         """End an actor that never comes to a call or a wait."""
         if holder.watched is not None and holder.group in self._groups and not holder.group.ending:
             why = f"{holder.name} has the turn and comes to no call of the cluster"
@@ -456,13 +409,6 @@ class Company:
             holder.watched.interrupt(ActorEnded)
 
     def _report(self, why: str) -> str:
-        lines = [f"{why} at {self.now_ns / NS:.6f} s; who waits:"]
-        for actor in self._actors:
-            since = f"since {actor.since_ns / NS:.6f} s"
-            if actor.watched is None or actor is self.main:
-                continue
-            if actor.state is State.OUTSIDE:
-                lines.append(f"  {actor.name}: outside of simulated time, say for a lock, at {actor.watched.where()}")
-            elif actor.state is State.WAITS:
-                lines.append(f"  {actor.name}: for {actor.waits_for}, {since}, at {actor.watched.where()}")
-        return "\n".join(lines if len(lines) > 1 else [*lines, "  nobody"])
+        """Return why nothing goes on, where, and who waits for what since when."""
+        waiting = [line for actor in self._actors if actor is not self.main and (line := actor.waits())]
+        return "\n".join([f"{why} at {self.now_ns / NS:.6f} s; who waits:", *(waiting or ["  nobody"])])

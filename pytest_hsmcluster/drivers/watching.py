@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 from threading import get_native_id
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from .pace import pause
+
+if TYPE_CHECKING:
+    from .company import Company
 
 LOOK_S = 0.001
 """Real seconds between two looks: time for a thread that can run to run."""
@@ -59,6 +63,23 @@ class Watched:
             return self._status.read_text().rpartition(")")[2].split()[0] == "R"
         except (OSError, IndexError):
             return False
+
+
+def watch(company: "Company") -> None:
+    """See to it, on a thread of its own, that nobody keeps the turn who waits for something else, or for ever."""
+    turn, looks = -1, 0
+    while not company.closed:
+        pause(LOOK_S)
+        seen = company.watched()
+        if seen is None:
+            continue
+        holder, watched, number = seen
+        turn, looks = number, looks + 1 if turn == number else 1
+        if watched.waits():
+            company.take_turn_from(holder, turn)
+        elif looks > company.patience:
+            looks = 0
+            company.stop(holder)
 
 
 _PACKAGE = str(Path(__file__).parents[1])
