@@ -88,14 +88,23 @@ def play(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telli
     return _told(story, ("client",), drive, run_ahead, keys)
 
 
-def play_awaiting(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:
-    """Tell a story with awaited clients, one step after the other."""
+def play_awaiting(
+    story: Story, *, run_ahead: bool = True, keys: str = "random", run: Callable[..., object] = asyncio.run
+) -> Telling:
+    """Tell a story with awaited clients, one step after the other; under asyncio unless `run` is another library's."""
 
     async def tell(stage: Stage) -> None:
         for index, step in enumerate(story.steps):
             await stage.act(index, step)
 
-    return _told(story, ("async_client",), lambda stage: asyncio.run(tell(stage)), run_ahead, keys)
+    # asyncio is given a coroutine, trio a function.
+    def drive(stage: Stage) -> None:
+        if run is asyncio.run:
+            asyncio.run(tell(stage))
+        else:
+            run(tell, stage)
+
+    return _told(story, ("async_client",), drive, run_ahead, keys)
 
 
 def play_at_once(story: Story, *, run_ahead: bool = True, keys: str = "random") -> Telling:

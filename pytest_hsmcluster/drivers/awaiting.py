@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
@@ -40,11 +40,9 @@ class AwaitingDriver:
     A loop may end and another one begin: whoever still awaited on a loop that was closed is ended.
 
     Attributes:
-        seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
         drawn: is told why, when the order of calls was left to chance.
     """
 
-    seen: Callable[[Flow[Any]], Flow[Any]] | None = None
     drawn: Callable[[str], object] | None = None
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
@@ -65,7 +63,7 @@ class AwaitingDriver:
             Stuck: nothing is left that could ever wake the flow.
         """
         if _trio_runs_here():
-            return await self._under_trio().run(flow if self.seen is None else self.seen(flow), lane, what)
+            return await self._under_trio().run(flow, lane, what)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -77,8 +75,6 @@ class AwaitingDriver:
         if loop is not self._newest_loop:
             self._newest_loop = loop
             self._forget_closed_loops()
-        if self.seen is not None:
-            flow = self.seen(flow)
         if self._pace is not None:
             self._scheduler.advance_to(self._pace.reached_ns())
         company = AT_WORK.get(get_ident())
@@ -219,7 +215,27 @@ def task_origin() -> tuple[tuple[str, int, str], ...]:
     return getattr(task and task.get_coro(), "cr_origin", None) or ()
 
 
+thread_here = get_ident
+"""Return a number for the running thread."""
+
+
+def task_here() -> object | None:
+    """Return the running task, of asyncio or trio; None outside of one."""
+    if _trio_runs_here():
+        return cast(object, sys.modules["trio"].lowlevel.current_task())
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 def _trio_runs_here() -> bool:
     """Whether a task of trio asks; trio is not imported to find that out."""
     trio = sys.modules.get("trio")
-    return trio is not None and bool(trio.lowlevel.in_trio_task())
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()  # trio can be asked outright since 0.29 only
+    except RuntimeError:
+        return False
+    return True

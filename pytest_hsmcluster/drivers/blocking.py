@@ -1,8 +1,7 @@
 """How does a plain function call wait for a flow?"""
 
-from collections.abc import Callable
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
@@ -18,12 +17,7 @@ class BlockingDriver:
 
     Whatever else is due meanwhile happens too: a sweep, a second client's background copies.  A caller who is one of
     several actors gives up its turn instead.
-
-    Attributes:
-        seen: is given each flow on the stack of its caller, and returns the one to step; None takes it as it is.
     """
-
-    seen: Callable[[Flow[Any]], Flow[Any]] | None = None
 
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
@@ -37,8 +31,6 @@ class BlockingDriver:
             UsageError: called from inside a step of the same scheduler.
         """
         scheduler = self._scheduler
-        if self.seen is not None:
-            flow = self.seen(flow)
         if (company := AT_WORK.get(get_ident())) is not None:
             if not company.alone:
                 return company.perform(scheduler, flow, lane, what)

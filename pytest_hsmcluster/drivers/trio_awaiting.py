@@ -13,6 +13,7 @@ from bisect import bisect
 from collections.abc import Callable
 from contextlib import suppress
 from inspect import GEN_CREATED, getgeneratorstate
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
 import trio
@@ -22,6 +23,7 @@ from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
+from .company import AT_WORK
 from .trio_family import Family, Kin
 
 T = TypeVar("T")
@@ -48,7 +50,11 @@ class _Run:
 
     def soon(self, what: Callable[..., object], *args: object) -> None:
         """Call something within the run: at once if it is this one, else when its turn comes."""
-        if trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self.token:
+        try:
+            here = trio.lowlevel.current_trio_token() is self.token
+        except RuntimeError:  # no trio in this thread
+            here = False
+        if here:
             what(*args)
         else:
             with suppress(trio.RunFinishedError):
@@ -116,14 +122,18 @@ class TrioDriver:
 
         Raises:
             Stuck: nothing is left that could ever wake the flow.
-            UsageError: the cluster was closed meanwhile.
+            UsageError: the cluster is closed, or was meanwhile.
         """
-        run = self._run_here()
         if self._pace is not None:
             self._scheduler.advance_to(self._pace.reached_ns())
-        with self._scheduler.alone:
-            call = self._begin(flow, lane, what, run)
-        self._pump_in(run)
+        if (company := AT_WORK.get(get_ident())) is not None:
+            company.catch_up(self._scheduler)
+        self._scheduler.enter()
+        try:
+            call = self._begin(flow, lane, what, self._run_here())
+        finally:
+            self._scheduler.leave()
+        self._pump_in(call.run)
         try:
             await trio.lowlevel.wait_task_rescheduled(call.abort)
             return cast(T, call.task.result())
@@ -136,7 +146,7 @@ class TrioDriver:
         for call in self._in_order():
             self._fail(call, UsageError(f"the cluster was closed while a task awaited {call.what!r}"))
         for run in self._runs.values():
-            run.wake()
+            run.soon(run.wake)
             run.soon(_dismiss, run.family)
         self._runs.clear()
 

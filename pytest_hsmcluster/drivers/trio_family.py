@@ -1,6 +1,7 @@
 """Which trio task came first, whatever trio's dice say?"""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -71,7 +72,7 @@ class Family(trio.abc.Instrument):
         return kin
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        if trio.lowlevel.in_trio_task():
+        with suppress(RuntimeError):  # nobody's child: the host of a guest run started it
             self._kin[task] = Kin(task.name, self.of(trio.lowlevel.current_task()))
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:

@@ -12,12 +12,16 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "pytest_hsmcluster"
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
-THREADS = tuple(f"drivers/{name}.py" for name in ("actors", "awaiting", "blocking", "company", "turnstile", "watching"))
+THREADS = tuple(
+    f"drivers/{name}.py"
+    for name in ("actors", "awaiting", "blocking", "company", "trio_awaiting", "turnstile", "watching")
+)
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "threads"))
 
 DOORS = {
     "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/patching.py"),
     "asyncio": ("drivers/awaiting.py",),
+    "trio": ("drivers/trio_awaiting.py", "drivers/trio_family.py"),
     "random": (),
     "secrets": (),
     "uuid": (),
