@@ -4,6 +4,7 @@ The composition root: it builds the parts, holds them and hands them out; it dec
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,6 +18,7 @@ from .client.blocking import Client
 from .client.handles import KeyHandle, check_handle, handle_of
 from .client.operations import Operations
 from .client.process import Process
+from .client.sites import Sites
 from .drivers.actors import Order
 from .drivers.awaiting import AwaitingDriver
 from .drivers.blocking import BlockingDriver
@@ -40,7 +42,6 @@ from .service.register import Register
 from .service.service import Service
 from .sim.clock import HsmClock, to_ns
 from .sim.entropy import Entropy
-from .sim.flow import Flow
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
 
 DAY_S = 86_400.0
@@ -77,6 +78,7 @@ class HsmCluster:
         seed: as given.
         profile: numbers and switches in force.
         chaos: break things.  check: assertions.  history: what happened.  clock: simulated time.
+        sites: who called what, beside the history.
         minimum: `create_object_minimum_nodes` in force (SDK 3).
         order: draws who of several actors goes on.
         default_user: name of the crypto user that clients log in as.
@@ -111,10 +113,12 @@ class HsmCluster:
         self._clients: list[Process] = []
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
-        self._turnstile = Turnstile(self._forgo_digest)
+        self._pace = pace_of(clock, clock_rate)
+        note = self._note(hsms)
+        forgo_digest = partial(note.setdefault, "no_digest")  # and no method of ours: nobody refers back to the cluster
+        self._turnstile = Turnstile(forgo_digest)
         self._scheduler = Scheduler(self._turnstile)
         self.order = Order(self._entropy.stream(f"order/{order}"))
-        self._pace = pace_of(clock, clock_rate)
         self._scheduler.run_ahead = self._pace is None  # whoever runs ahead does not wait for real time
         source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
         masking_key = MaskingKey.random(source) if backup is None else backup.masking_key
@@ -135,12 +139,15 @@ class HsmCluster:
         self._world.linked = self.network.reachable
         self._driver = BlockingDriver(self._scheduler, self._pace)
         self._awaiting = AwaitingDriver(self._scheduler, self._pace)
-        self._awaiting.drawn = self._forgo_digest
+        self._awaiting.drawn = forgo_digest
         self.clock = HsmClock(self._scheduler, self._pace, self._driver.wait)
         self.chaos = Chaos(self.service, self.network, self.minimum)
-        self.history = History(self._journal.records, note=self._note(hsms))
+        self.history = History(self._journal.records, note=note)
         backups = self.service.backups
-        self.check = HsmCheck(self.history, backups=lambda: {b.id: b.key_names for b in backups.values()})
+        self.sites = Sites()
+        self.check = HsmCheck(
+            self.history, backups=lambda: {b.id: b.key_names for b in backups.values()}, sites=self.sites
+        )
         self.admin = Administration(self.service)
         if backup is not None:
             self.service.load(backup)
@@ -243,6 +250,7 @@ class HsmCluster:
     def async_client(self, name: str = "app", *, login: bool = True) -> AsyncClient:
         """Return a new application process whose calls are awaited, logged in as the default crypto user."""
         operations = self._operations(name)
+        self.sites.keep_origins()
         if login:
             Client(operations, self._driver).login(self.default_user, self.default_password)
         return AsyncClient(operations, self._awaiting)
@@ -287,19 +295,6 @@ class HsmCluster:
         if (company := self._driver.company()) is not None:
             self.order = company.order
 
-    def observe(self, seen: Callable[[Flow[Any]], Flow[Any]]) -> None:
-        """Have every further call's flow go through a function, which runs on the stack of the caller.
-
-        Args:
-            seen: returns a flow that does the same.
-        """
-        self._driver.seen = self._awaiting.seen = seen
-
-    @property
-    def last_op(self) -> int:
-        """The number of the newest operation in the journal; 0 before the first."""
-        return self._journal.op
-
     # -- the end ---------------------------------------------------------------------------------
 
     @property
@@ -324,6 +319,7 @@ class HsmCluster:
         for process in self._clients:
             process.end()
         self._awaiting.close()
+        self.sites.close()
         self._scheduler.end_all()
         audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
         self._journal.append((Kind.AUDIT, self._scheduler.now_ns, audit))
@@ -377,14 +373,11 @@ class HsmCluster:
             self._entropy.stream(f"routing/{number}"),
         )
         self._clients.append(process)
-        return Operations(process, self.minimum, self._made)
+        return Operations(process, self.minimum, self._made, self.sites)
 
     def _made(self) -> int:
         self._ciphertexts += 1
         return self._ciphertexts
-
-    def _forgo_digest(self, why: str) -> None:
-        self.history.note.setdefault("no_digest", why)
 
     def _note(self, hsms: int) -> dict[str, Any]:
         no_digest = "its clock was real, so instants differ from run to run"

@@ -1,7 +1,6 @@
 """Which documented failures did the application's calls meet in this run, and is that enough?"""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,14 +9,12 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from .coverage.matrix import Matrix
-from .coverage.sites import ORIGIN_DEPTH, Ground, Sites
 from .coverage.table import Table, shown, total
 from .identities import identity
 from .options import SETTINGS
 from .parts import part
 
 if TYPE_CHECKING:
-    from .cluster import HsmCluster
     from .trial import Trial
 
 NAME = "hsmcluster-coverage"
@@ -33,13 +30,7 @@ def cover(config: pytest.Config) -> None:
     path = config.stash[SETTINGS].coverage_json
     if path is not None and not Path(path).parent.is_dir():
         raise pytest.UsageError(f"--hsm-coverage-json: there is no folder {str(Path(path).parent)!r}")
-    covering = covering_of(config)
-    covering.ground = Ground(config.rootpath, config.getini("python_files"))
-    config.pluginmanager.register(covering, NAME)
-    # Without it nobody knows who called what was handed to a task or a group of tasks as it is.
-    before = sys.get_coroutine_origin_tracking_depth()
-    sys.set_coroutine_origin_tracking_depth(max(before, ORIGIN_DEPTH))
-    config.add_cleanup(lambda: sys.set_coroutine_origin_tracking_depth(before))
+    config.pluginmanager.register(covering_of(config), NAME)
 
 
 def covering_of(config: pytest.Config) -> "Covering":
@@ -51,11 +42,8 @@ class Covering:
     """Fault coverage of one process; the controller adds up those of its workers.
 
     Attributes:
-        ground: tells the application's files from all others.
         partial: why this run says nothing about what was never reached, in the order in which it turned out.
     """
-
-    ground: Ground
 
     def __init__(self) -> None:
         self.matrix = Matrix()
@@ -63,12 +51,6 @@ class Covering:
         self._reports: WeakKeyDictionary[Trial, list[pytest.TestReport]] = WeakKeyDictionary()
 
     # -- what tests do -------------------------------------------------------------------------
-
-    def watch(self, cluster: "HsmCluster") -> Sites:
-        """Note from now on where calls of a cluster come from."""
-        sites = Sites(self.ground, lambda: cluster.last_op)
-        cluster.observe(sites)
-        return sites
 
     def count(self, trial: "Trial", report: pytest.TestReport) -> None:
         """Take a finished phase of a test into account; with the last one count its clusters.
@@ -82,8 +64,9 @@ class Covering:
         failed = any(one.failed or (one.skipped and hasattr(one, "wasxfail")) for one in reports)
         if failed or not any(one.skipped for one in reports):
             self.matrix.runs += 1
-            for cluster, sites in zip(trial.clusters, trial.sites, strict=True):
-                self.matrix.count(cluster.history, sites.at, passed=not failed, test=identity(trial.item))
+            for cluster in trial.clusters:
+                places = cluster.sites.places()
+                self.matrix.count(cluster.history, places, passed=not failed, test=identity(trial.item))
 
     # -- how complete the run is -----------------------------------------------------------------
 

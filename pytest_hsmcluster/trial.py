@@ -15,7 +15,6 @@ from .options import SETTINGS
 
 if TYPE_CHECKING:
     from .cluster import HsmCluster
-    from .coverage.sites import Sites
 
 
 class Trial:
@@ -28,7 +27,6 @@ class Trial:
         specs: faults and scenarios for its first cluster, in order.
         checks: names of the checks that apply at its end.
         clusters: in the order in which they were made.
-        sites: for each of them, where its calls came from; empty without `--hsm-coverage`.
         case: what makes it a case, or None.
         storm: indices in the first cluster's journal: where the faults were installed, and where `undo_all()` took
             them out or else the body ended.
@@ -55,7 +53,6 @@ class Trial:
         none = asked == () and checks_asked(marks) is not None
         self.checks = () if none else tuple(dict.fromkeys(("no_lost_keys", *asked)))
         self.clusters: list[HsmCluster] = []
-        self.sites: list[Sites] = []
         self.storm = (0, 0)
         self._stormy = False
         self._findings: list[str] | None = None
@@ -70,6 +67,7 @@ class Trial:
         Raises:
             UsageError: an argument is wrong; once the test's setup is over also a fault that does not fit the cluster.
         """
+        from .client.sites import Ground
         from .cluster import HsmCluster
         from .sim.entropy import derive_seed
 
@@ -81,10 +79,7 @@ class Trial:
             from .mutants import MUTANTS
 
             MUTANTS[self.case.mutant].apply(cluster)
-        if self.settings.coverage:
-            from .covering import covering_of
-
-            self.sites.append(covering_of(self.item.config).watch(cluster))
+        cluster.sites.ground = Ground(self.item.config.rootpath, self.item.config.getini("python_files"))
         self.clusters.append(cluster)
         if self._stormy and number == 1:
             self._install()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from ..errors import UsageError
 from ..history.history import History
+from ..history.places import UNKNOWN, Site
 from . import (
     convergence,
     durability,
@@ -17,11 +18,15 @@ from . import (
     openability,
     orphans,
     resurrection,
+    retries,
     routing,
+    staleness,
 )
+from .attempts import chains
 from .exposure import Exposure
 from .facts import Facts
 from .linearizability import Linearizability
+from .retry_report import RetryReport, retry_report
 from .verdict import Backups, Finding, require_none
 
 
@@ -34,11 +39,19 @@ class HsmCheck:
     Args:
         history: of a live cluster, or loaded from a file.
         backups: id of a backup → names of the keys in it, or what returns that; causes mention them.
+        sites: number of an operation → who called it; without it a history does not know.
     """
 
-    def __init__(self, history: History, *, backups: Backups | Callable[[], Backups] | None = None) -> None:
+    def __init__(
+        self,
+        history: History,
+        *,
+        backups: Backups | Callable[[], Backups] | None = None,
+        sites: Callable[[int], Site] | None = None,
+    ) -> None:
         self.history = history
         self._backups = backups
+        self._sites: Callable[[int], Site] = sites or (lambda _: UNKNOWN)
         self._facts: Facts | None = None
         self.exposed_ns: list[int] | None = None
         """How long keys were exposed when somebody asked last; None if nobody did."""
@@ -134,6 +147,35 @@ class HsmCheck:
         __tracebackhide__ = True
         require_none(self.undecryptable_data(shredded))
 
+    def no_stale_handles(self) -> None:
+        """No handle of a session key was used after its session was over: closed, logged out, or lost with its HSM.
+
+        Raises:
+            AssertionError: some were.
+        """
+        __tracebackhide__ = True
+        require_none(self.stale_handles())
+
+    def retries(
+        self, max_attempts: int | None = None, max_elapsed: float | None = None, blind_creates: bool = False
+    ) -> None:
+        """Each retry of the application stayed in its bounds, backed off, and looked before it created again.
+
+        An error that no retry heals has a bound of its own: it is not to be retried in vain.
+
+        Args:
+            max_attempts: how often one thing may be tried.
+            max_elapsed: simulated seconds from the first attempt to the end of the last.
+            blind_creates: True allows it to make a key again, after an unknown outcome, without a `find_keys()` that
+                would have shown the first one.
+
+        Raises:
+            AssertionError: some did not; each finding names file and line of the call.
+            UsageError: `max_attempts` is no integer ≥ 1, `max_elapsed` no number ≥ 0, `blind_creates` no bool.
+        """
+        __tracebackhide__ = True
+        require_none(retries.broken(self.facts(), self.retry_report(), max_attempts, max_elapsed, blind_creates))
+
     def exposure(self, p99: float | None = None, uses_before_durable: int | None = None) -> None:
         """No acknowledged key was on too few HSMs for longer, or used more often meanwhile, than allowed.
 
@@ -202,6 +244,14 @@ class HsmCheck:
     def undecryptable_data(self, shredded: bool = False) -> list[Finding]:
         """Return one finding for each ciphertext or wrapped key; it is about the key that the data died with."""
         return openability.undecryptable_data(self.facts(), shredded=shredded)
+
+    def stale_handles(self) -> list[Finding]:
+        """Return one finding for each stale handle and line that used it; `.hsms` is the HSM on which the key lived."""
+        return staleness.stale_handles(self.facts(), self._sites)
+
+    def retry_report(self) -> RetryReport:
+        """Return how the application retries: `.sites`, a row for each line, and `.chains`; printed, it is a table."""
+        return retry_report(chains(self.facts(), self._sites))
 
     def exposures(self) -> list[Exposure]:
         """Return the exposure of each acknowledged key: `.since_ns`, `.until_ns`, `.lasted_ns`, `.uses`, `.enough`."""
@@ -279,6 +329,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "no_undecryptable_data": Check(
             "every ciphertext and wrapped key can still be opened", HsmCheck.no_undecryptable_data
         ),
+        "no_stale_handles": Check("no handle of a session key was used after its session", HsmCheck.no_stale_handles),
+        "retries": Check("each retry backed off, and looked before it created again", HsmCheck.retries),
         "exposure": Check("no key was used before it was on two running HSMs", HsmCheck.exposure),
         "linearizable": Check("the calls on each key have an order in which each makes sense", HsmCheck.linearizable),
     }

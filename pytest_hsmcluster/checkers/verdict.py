@@ -16,6 +16,7 @@ _WORDS = {
     "in_sync": "HSMs differ in key",
     "session_keys_stay_put": "stray session key",
     "no_undecryptable_data": "undecryptable data of key",
+    "no_stale_handles": "stale handle of session key",
     "exposure": "exposed key",
     "linearizable": "calls without an order on key",
 }

@@ -18,6 +18,7 @@ from ..sim.flow import Flow
 from .creation import Creator
 from .handles import KeyHandle, handle_of
 from .process import Process
+from .sites import Mark, Sites
 
 # Plain text, as in `Faults.reach`: what most records are made of is nothing that the garbage collector follows.
 _INVOKE, _OK = Kind.INVOKE.value, Kind.OK.value
@@ -51,15 +52,17 @@ class Caller:
         process: the application process.
         minimum: `create_object_minimum_nodes` (SDK 3).
         made: gives the next ordinal of a ciphertext or wrapped key.
+        sites: where it is noted who called what.
     """
 
-    def __init__(self, process: Process, minimum: int, made: Callable[[], int]) -> None:
+    def __init__(self, process: Process, minimum: int, made: Callable[[], int], sites: Sites) -> None:
         self.process = process
         self.creator = Creator(process, minimum)
         self._journal = process.world.journal
         self._register = process.world.register
         self._cluster = process.service.cluster_id
         self._made = made
+        self._sites = sites
 
     # -- inside: one operation from invoke to outcome ------------------------------------------------
 
@@ -76,9 +79,27 @@ class Caller:
         token: bool | None = None,
         args: tuple[Any, ...] = (),
     ) -> Flow[Any]:
+        # No flow yet: whoever calls is on the stack now, and may not be when the flow takes its first step.
+        site = self._sites.here()
+        return self._performed(site, name, body, key, about, label, cls, kind, token, args)
+
+    def _performed(
+        self,
+        site: Mark,
+        name: str,
+        body: Callable[[Call], Answered],
+        key: KeyHandle | None,
+        about: str | None,
+        label: str | None,
+        cls: str | None,
+        kind: str | None,
+        token: bool | None,
+        args: tuple[Any, ...],
+    ) -> Flow[Any]:
         process, append, scheduler = self.process, self._journal.append, self.process.world.scheduler
         process.check_alive()
         op, client = self._journal.next_op(), process.name
+        self._sites.marks[op] = site
         about = about or self._name(key)
         call = Call(op, name, client, process.user, process.lane, session=process.number, key=about, label=label)
         if key is not None:
@@ -151,10 +172,12 @@ class Caller:
             if not key.token:
                 home = process.homes.get(key.number)
                 if not home:
-                    raise KeyNotOnHsm(
+                    gone = KeyNotOnHsm(
                         f"session key {key.label!r} ({key.number}) is gone: it lives in one session on one HSM "
                         "and ended with it"
                     )
+                    gone.handle = key.number
+                    raise gone
                 chosen = chosen or home
             elif (
                 process.profile.sdk == 5 and process.profile.availability_check and key.number not in process.available

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from ..history.history import History
+from ..history.places import OURS, Place
 from .mode import Mode, Trait, traits_of
 from .modes import MODES
-from .sites import OURS, Place
 from .witness import gathered
 
 State = Literal["survived", "failed", "never"]
@@ -100,7 +100,7 @@ class Matrix:
 
         Args:
             history: of the cluster.
-            sites: what `Sites.at` says of its operations.
+            sites: what `Sites.places()` says of its operations.
             passed: whether the run passed: its set-up, its body, the checks at its end, its teardown.
             test: identity of the test.
         """

@@ -44,6 +44,8 @@ def test_each_check_has_a_name_and_a_line():
         "in_sync",
         "session_keys_stay_put",
         "no_undecryptable_data",
+        "no_stale_handles",
+        "retries",
         "exposure",
         "linearizable",
     ]

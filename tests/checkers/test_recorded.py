@@ -30,6 +30,9 @@ VERDICTS = {
         "class, kind: generate_key by app, ok at 0.010000 s",
         "in_sync": "HSMs differ in key 'payroll' (key-1, handle 262144) on hsm-1, hsm-3 since 0.003000 s: on hsm-2, "
         "not on hsm-1, hsm-3",
+        "retries": "retry of generate_key 'payroll' (key-2, handle 262145) by app since 0.006000 s: made the key again "
+        "after an unknown outcome (TooFewCopies) without looking for the first one: find_keys() with its label shows "
+        "whether it is there; key-1 was left",
     },
     "deleted-key-comes-back": {
         "no_resurrected_keys": "resurrected key 'kek' (key-1, handle 262144) on hsm-1, hsm-3 since 0.011000 s: deleted "

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_hsmcluster.cluster import HsmCluster
 from pytest_hsmcluster.coverage.matrix import Matrix, Site
-from pytest_hsmcluster.coverage.sites import OURS, Place
+from pytest_hsmcluster.history.places import OURS, Place
 from tests.coverage.stories import signs
 
 MAKE = Place("vault.py", 5, "make", False)

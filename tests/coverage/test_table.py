@@ -4,8 +4,8 @@ import pytest
 
 from pytest_hsmcluster.cluster import HsmCluster
 from pytest_hsmcluster.coverage.matrix import Matrix
-from pytest_hsmcluster.coverage.sites import Place
 from pytest_hsmcluster.coverage.table import Table, shown, total
+from pytest_hsmcluster.history.places import Place
 from pytest_hsmcluster.timeline.columns import width_of
 from tests.coverage.stories import signs
 
