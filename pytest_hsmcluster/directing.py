@@ -19,6 +19,9 @@ def open_theatre(config: pytest.Config) -> None:
     from .sweeping import Sweeper
 
     directors.append(Sweeper(config))
+    from .exploring import Explorer
+
+    directors.append(Explorer(config))
     if config.stash[SETTINGS].background:
         from .storming import Stormer
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from .keeping import CASE
-from .options import SETTINGS
+from .keeping import CASE, Case
+from .options import SETTINGS, Settings
 
 SHARD = "_hsm_shard"
 """Name of the parameter that tells the shards of a sweep apart."""
@@ -43,6 +43,11 @@ def ungrouped(item: pytest.Item) -> str:
     return nodeid.removesuffix(f"@{'_'.join(sorted(groups))}")
 
 
+def order_of(case: Case | None, settings: Settings) -> int | None:
+    """Return the hand-over order that a run is told to have: by what makes it a case, or else by the command line."""
+    return settings.order if case is None or case.order is None else case.order
+
+
 def replay_command(item: pytest.Item, specs: Sequence[str] | None = None) -> str:
     """Return one line for a shell that runs a test with the seed, the faults and the options of this run.
 
@@ -52,9 +57,11 @@ def replay_command(item: pytest.Item, specs: Sequence[str] | None = None) -> str
     """
     settings = item.config.stash[SETTINGS]
     words = ["pytest", identity(item), f"--hsm-seed={settings.seed}"]
+    case = item.stash.get(CASE, None)
     if specs is None:
-        case = item.stash.get(CASE, None)
         specs = case.specs if case else ()
+    if (order := order_of(case, settings)) is not None:
+        words.append(f"--hsm-order={order}")
     words += [f"--hsm-chaos={spec}" for spec in (*settings.chaos, *specs)]
     # The application may draw from `random`, which pytest-randomly seeds for each test.
     randomly: Any = item.config.getoption("randomly_seed", None)

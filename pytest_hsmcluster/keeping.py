@@ -24,6 +24,7 @@ class Case(NamedTuple):
         mutant: name of the wrong cluster that it gets, or None.
         reported: whether anybody hears of it.
         sections: (title, text) pairs that a report of its failure says too.
+        order: the hand-over order of its clusters, or None: the one that they have anyway.
     """
 
     test: str
@@ -34,6 +35,7 @@ class Case(NamedTuple):
     reported: bool = True
     storm: "Storm | None" = None
     sections: tuple[tuple[str, str], ...] = ()
+    order: int | None = None
 
 
 class Part(Protocol):
@@ -59,7 +61,7 @@ TRIAL: "pytest.StashKey[Trial]" = pytest.StashKey()
 """With an item: what it has of ours while it runs."""
 CASE: pytest.StashKey[Case] = pytest.StashKey()
 """With an item: what makes it a case, if it is one."""
-JUDGED: pytest.StashKey[bool] = pytest.StashKey()
-"""With an item: whether its markers have been looked at."""
+JUDGED: pytest.StashKey[int] = pytest.StashKey()
+"""With an item: how many markers of ours it had when they were looked at."""
 PARTS: pytest.StashKey[dict[str, Part]] = pytest.StashKey()
 """With the configuration: what this process has counted, by name; see `parts`."""

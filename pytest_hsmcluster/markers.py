@@ -7,10 +7,12 @@ import pytest
 
 CLUSTER, CHAOS, SWEEP = "hsm_cluster", "hsm_chaos", "hsm_sweep"
 OURS = (CLUSTER, CHAOS, SWEEP)
+OF_THE_TEST = ("checks", "explore")
+"""Keywords of `hsm_cluster` that are no arguments of a cluster."""
 
 SIGNATURES = (
     "hsm_cluster(hsms=3, zones=('a', 'b', 'c'), sdk=5, create_object_minimum_nodes=None, config=None, seed=None, "
-    "keys='random', clock='virtual', network='simulated', checks=None, **profile_overrides): "
+    "keys='random', clock='virtual', network='simulated', checks=None, explore=None, **profile_overrides): "
     "the shape of the test's HSM cluster; keywords merge over function, class, module: the closest value wins.",
     "hsm_chaos(*specs, checks=None): faults and scenarios that strike from the end of the test's setup on; "
     "the closest marker that has any replaces farther ones.",
@@ -30,13 +32,17 @@ def levels(node: pytest.Item | pytest.Collector) -> list[Level]:
 
 
 def cluster_arguments(found: list[Level]) -> dict[str, Any]:
-    """Return the keywords of all `hsm_cluster` marks, the closest of each, without `checks`."""
-    merged: dict[str, Any] = {}
-    for mark in _marks(found, CLUSTER):
-        for name, value in mark.kwargs.items():
-            merged.setdefault(name, value)
-    merged.pop("checks", None)
+    """Return the keywords of all `hsm_cluster` marks, the closest of each, without what is said of the test itself."""
+    merged = _keywords(found)
+    for name in OF_THE_TEST:
+        merged.pop(name, None)
     return merged
+
+
+def orders_asked(found: list[Level]) -> int:
+    """Return in how many hand-over orders a test is to be run: 1 if it does not explore, or says it in a wrong way."""
+    asked = _keywords(found).get("explore")
+    return asked if type(asked) is int and asked > 1 else 1
 
 
 def chaos_specs(found: list[Level]) -> tuple[str, ...]:
@@ -57,6 +63,14 @@ def checks_asked(found: list[Level]) -> tuple[str, ...] | None:
                 if mark.kwargs.get("checks") is not None:
                     return tuple(mark.kwargs["checks"])
     return None
+
+
+def _keywords(found: list[Level]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for mark in _marks(found, CLUSTER):
+        for name, value in mark.kwargs.items():
+            merged.setdefault(name, value)
+    return merged
 
 
 def _marks(found: list[Level], name: str) -> Iterator[pytest.Mark]:

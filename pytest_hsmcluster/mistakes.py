@@ -13,7 +13,7 @@ from .checkers.check import CHECKS
 from .errors import UsageError
 from .faults.points import nearest
 from .faults.spec import Scenario, parse_spec
-from .markers import CHAOS, CLUSTER, SWEEP, chaos_specs, sweep_mark
+from .markers import CHAOS, CLUSTER, OF_THE_TEST, SWEEP, chaos_specs, orders_asked, sweep_mark
 from .options import SETTINGS
 from .service.profile import field_names
 from .subjects import Subject
@@ -70,6 +70,8 @@ def _mistakes(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterato
         yield from _checks(mark, [*CHECKS, *extensions.checks(node.ihook)])
     if sweep_mark(found):
         yield from _not_sweepable(node, subject)
+    if orders_asked(found) > 1:
+        yield from _not_explorable(node, subject)
     yield from (f"{CHAOS}: {text}" for text in _wrong_specs(chaos_specs(found), node.ihook))
     yield from (f"{CLUSTER}: {text}" for text in _wrong_arguments(arguments_of(found, node)))
 
@@ -78,6 +80,9 @@ def _cluster_mark(mark: pytest.Mark) -> Iterator[str]:
     if mark.args:
         given = ", ".join(map(repr, mark.args))
         yield f"{CLUSTER}({given}): takes no positional argument; name it, such as hsms={mark.args[0]!r}"
+    explore = mark.kwargs.get("explore")
+    if explore is not None and (type(explore) is not int or explore < 1):
+        yield f"{CLUSTER}: explore is how many hand-over orders of run() to try, 1 or more; got {explore!r}"
 
 
 def _chaos_mark(mark: pytest.Mark) -> Iterator[str]:
@@ -114,6 +119,28 @@ def _not_sweepable(node: pytest.Item | pytest.Collector, subject: Subject) -> It
         yield f"{SWEEP}: a sweep needs a virtual clock, for by a real one no two runs are the same; got clock='real'"
 
 
+def _not_explorable(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
+    if subject.testcase:
+        yield (
+            f"{CLUSTER}: a method of a unittest.TestCase cannot explore, for TestCase finds its method by the name "
+            "that each order would change; make it a function, or a class that is no TestCase"
+        )
+    if sweep_mark(subject.levels):
+        yield (
+            f"{CLUSTER}: explore= and {SWEEP} do not go together, for a sweep's faults strike at points that its clean "
+            "run has passed, and in another order a test passes others: sweep in one order (explore=1 at the test), or "
+            f"explore with given faults ({CHAOS} instead of {SWEEP})"
+        )
+    arguments = arguments_of(subject.levels, node)
+    if arguments.get("clock") == "real":
+        yield f"{CLUSTER}: explore= needs a virtual clock, for by a real one nobody has turns; got clock='real'"
+    if "order" in arguments:
+        yield (
+            f"{CLUSTER}: order={arguments['order']!r} is one hand-over order, and explore= tries several, from 0 on: "
+            "leave one of them out"
+        )
+
+
 def _checks(mark: pytest.Mark, known: list[str]) -> Iterator[str]:
     given = mark.kwargs.get("checks")
     if given is None:
@@ -144,11 +171,11 @@ def _unknown_checks(given: Iterable[Any], known: list[str]) -> Iterator[str]:
 
 def _wrong_arguments(arguments: dict[str, Any]) -> Iterator[str]:
     """Yield everything that `HsmCluster` would refuse about its arguments, unknown ones first."""
-    known = [*_ARGUMENTS, "checks", *field_names()]
+    known = [*_ARGUMENTS, *OF_THE_TEST, *field_names()]
     unknown = [name for name in arguments if name not in known]
     for name in unknown:
         yield (
-            f"unknown argument {name!r}{nearest(name, known)}; it takes {', '.join(_ARGUMENTS)}, checks, "
+            f"unknown argument {name!r}{nearest(name, known)}; it takes {', '.join([*_ARGUMENTS, *OF_THE_TEST])}, "
             "and fields of Profile by name"
         )
     fit = {name: value for name, value in arguments.items() if name not in unknown}

@@ -40,6 +40,7 @@ class Settings(NamedTuple):
         coverage_fail_under: percentage below which the run fails, or None.
         coverage_json: file for the numbers, or None.
         sweep_limit: how many cases a sweep may have.
+        order: the hand-over order of every cluster, or None.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Settings(NamedTuple):
     coverage_fail_under: float | None = None
     coverage_json: str | None = None
     sweep_limit: int = 2000
+    order: int | None = None
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -85,6 +87,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="virtual|real",
         help="Clock of tests whose marker names none: simulated time, or real pace for demonstrations. "
         "Default: ini hsm_clock, then virtual.",
+    )
+    group.addoption(
+        "--hsm-order",
+        metavar="N",
+        help="Use this hand-over order of the seed in every run() of every cluster, and explore no others: this is "
+        "what the replay command of an order that broke a promise uses. Default: what markers say, then 0.",
     )
     group.addoption(
         "--hsm-timeline",
@@ -160,13 +168,14 @@ def read_settings(config: pytest.Config) -> Settings:
     _one_of("--hsm-list", config.getoption("hsm_list"), CATALOGUES)
     chaos = tuple(config.getoption("hsm_chaos") or ())
     checks = _ini(config, "hsm_checks")
+    order = _order(config.getoption("hsm_order"))
     defaults = {
         "hsms": _number("hsm_hsms", _ini(config, "hsm_hsms")),
         "sdk": _number("hsm_sdk", _ini(config, "hsm_sdk")),
         "keys": _ini(config, "hsm_keys"),
         "clock": _one_of(clock_from, clock, CLOCKS),
     }
-    asked = (seed, timeline, checks, chaos or None, background, covered or None, mutants or None, *defaults.values())
+    asked = (seed, timeline, checks, chaos or None, background, covered or None, mutants or None, order)
     shared = getattr(config, "workerinput", {}).get("hsmcluster") or {
         "seed": _seed(config, seed_from, seed),
         "replayed": tuple(_replayed([*map(str, config.invocation_params.args)])),
@@ -180,7 +189,7 @@ def read_settings(config: pytest.Config) -> Settings:
         timeline=_one_of(timeline_from, timeline, TIMELINES) or "on-failure",
         defaults=tuple((name, value) for name, value in defaults.items() if value is not None),
         checks=tuple(checks or ()),
-        configured=any(value is not None for value in asked),
+        configured=any(value is not None for value in (*asked, *defaults.values())),
         replayed=tuple(shared["replayed"]),
         width=shared["width"],
         ascii=shared["ascii"],
@@ -191,6 +200,7 @@ def read_settings(config: pytest.Config) -> Settings:
         coverage_fail_under=_percentage(fail_under_from, fail_under),
         coverage_json=coverage_json,
         sweep_limit=_limit(_number("hsm_sweep_limit", _ini(config, "hsm_sweep_limit"))),
+        order=order,
     )
 
 
@@ -235,6 +245,18 @@ def _limit(value: int | None) -> int:
     if value is not None and value < 1:
         raise pytest.UsageError(f"ini hsm_sweep_limit: a number of cases, 1 or more, is wanted; got {value}")
     return 2000 if value is None else value
+
+
+def _order(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise pytest.UsageError(f"--hsm-order: the number of a hand-over order, 0 or more, is wanted; got {text!r}")
+    return number
 
 
 def _percentage(who: str, text: str | None) -> float | None:

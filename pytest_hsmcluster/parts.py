@@ -10,6 +10,7 @@ from .keeping import PARTS, Part
 _KINDS = {
     "tally": "tally:Tally",
     "sweeps": "sweeps:Sweeps",
+    "orders": "exploring:Orders",
     "mutants": "mutation:Mutations",
     "coverage": "covering:Covering",
     "background": "storming:BackgroundChaos",

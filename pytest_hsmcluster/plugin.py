@@ -248,12 +248,17 @@ def _refuse_wrong_markers(collector: pytest.Collector, report: pytest.CollectRep
 
         report.result += [*cases_named(collector, report.result)]
     for node in report.result:
-        node.stash[JUDGED] = True
+        node.stash[JUDGED] = _marked(node)
+
+
+def _marked(node: pytest.Item | pytest.Collector) -> int:
+    """Return how many markers of ours a test has."""
+    return sum(mark.name in OURS for mark in node.iter_markers())
 
 
 def _judge_late_markers(item: pytest.Item) -> None:
     """Refuse wrong markers that a hook has added since the test was collected."""
-    if item.stash.get(JUDGED, False):
+    if item.stash.get(JUDGED, 0) == _marked(item):
         return
     from .mistakes import complaint
 

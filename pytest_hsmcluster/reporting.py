@@ -38,7 +38,8 @@ def header(settings: Settings) -> str:
     given = dict(settings.defaults)
     clock, sdk = given.get("clock", "virtual"), given.get("sdk", 5)
     chaos = "".join(f", chaos {spec!r}" for spec in settings.chaos)
-    return f"hsmcluster: seed {settings.seed} ({settings.seed_from}), {clock} clock, SDK {sdk}{chaos}"
+    order = "" if settings.order is None else f", order {settings.order}"
+    return f"hsmcluster: seed {settings.seed} ({settings.seed_from}), {clock} clock, SDK {sdk}{order}{chaos}"
 
 
 def tell(trial: Trial, report: pytest.TestReport, error: BaseException | None) -> None:

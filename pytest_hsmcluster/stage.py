@@ -111,6 +111,7 @@ class Stage:
         *,
         may_miss: bool = False,
         sections: Sequence[tuple[str, str]] = (),
+        order: int | None = None,
     ) -> Ran:
         """Run the test itself, reported as usual.
 
@@ -118,9 +119,10 @@ class Stage:
             specs: faults after those of its markers.
             may_miss: whether these may never fire.
             sections: (title, text) pairs that a report of its failure says too.
+            order: the hand-over order of its clusters, if it is to be another one than theirs.
         """
-        if specs or sections:
-            case = Case(identity(self.item), "", tuple(specs), may_miss, sections=tuple(sections))
+        if specs or sections or order is not None:
+            case = Case(identity(self.item), "", tuple(specs), may_miss, sections=tuple(sections), order=order)
             self.item.stash[CASE] = case
         return self._run(self.item, reported=True)
 
@@ -163,9 +165,9 @@ class Stage:
             hook.pytest_warning_recorded.call_historic(kwargs=heard)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
-    def case(self, label: str, specs: Sequence[str]) -> pytest.Function:
+    def case(self, label: str, specs: Sequence[str] = (), *, order: int | None = None) -> pytest.Function:
         """Return an encore to look at before it is run: `perform`."""
-        one = made(self.item, Case(identity(self.item), label, tuple(specs)), label)
+        one = made(self.item, Case(identity(self.item), label, tuple(specs), order=order), label)
         one.user_properties = self._properties.copy()
         return one
 
@@ -244,7 +246,7 @@ def made(item: pytest.Item, case: Case, shown: str = "", kind: type[pytest.Item]
     one.keywords.update({mark.name: mark for mark in test.own_markers})
     one.extra_keyword_matches = test.extra_keyword_matches.copy()
     one.stash[CASE] = case
-    one.stash[JUDGED] = test.stash.get(JUDGED, False)
+    one.stash[JUDGED] = test.stash.get(JUDGED, 0)
     return cast(pytest.Function, one)
 
 

@@ -95,6 +95,7 @@ def test_each_fixture_is_described(run):
     result = run("", "--fixtures")
     names = [line.split()[0] for line in result.outlines if line.startswith(("hsm_", "_hsm"))]
     assert sorted(names) == [
+        "hsm_app_time",
         "hsm_async_client",
         "hsm_chaos",
         "hsm_check",
