@@ -1,14 +1,21 @@
 """What is an actor: one of several threads that take turns?"""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from ..sim.clock import NS
 from ..sim.entropy import Stream
 from ..sim.scheduler import FOREVER_NS
 from .watching import Watched
+
+if TYPE_CHECKING:
+    from .company import Company
+
+AT_WORK: "dict[int, Company]" = {}
+"""Thread → the company in which it acts.  Module state: what stands in for `time.sleep` can be told in no other way."""
 
 _LONGEST_DELAY = 28
 """An actor comes late to its call by up to 2**28 ns (0.27 s), more than a create on three HSMs takes: a guess."""
@@ -126,7 +133,7 @@ class Actor:
         self.error: BaseException | None = None
         self.on_stuck: Callable[[Exception], None] | None = None
         self.watched: Watched | None = None
-        self.gate = threading.Lock()
+        self.gate = Lock()
         self.gate.acquire()
 
     @property

@@ -10,22 +10,22 @@ for a socket.  It is watched; once it stands still, the turn is taken from it, a
 
 import threading
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TypeVar, cast
 
 from ..errors import Stuck, UsageError
 from ..sim.clock import NS
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler
+from .actors import AT_WORK as AT_WORK
 from .actors import Actor, ActorEnded, Group, Order, State
 from .pace import pause
+from .reach import Reached
 from .turnstile import Turnstile
 from .watching import LOOK_S, Watched, watch
 from .worlds import Worlds
 
 T = TypeVar("T")
-
-AT_WORK: "dict[int, Company]" = {}
-"""Thread → the company in which it acts.  Module state: what stands in for `time.sleep` can be told in no other way."""
 
 PATIENCE = 3_000
 """Looks at actors that wait outside of simulated time before nothing is expected of them; some 15 real seconds."""
@@ -55,10 +55,11 @@ class Company:
         self.patience = PATIENCE
         self._worlds = Worlds()
         self._groups: list[Group] = []
-        self._state = threading.Lock()
+        self._state = Lock()
         self._deciding = False
         self._turns = 0
         self._watcher: threading.Thread | None = None
+        self._locks = Reached()
         self.closed = False
         self._by_thread: dict[int, Actor] = {}
         self._threads = Group()
@@ -77,6 +78,7 @@ class Company:
                 self.wait_until(self._deserted, None, "its threads to end")
         finally:
             self.closed = True
+            self._locks.undo()
             self._leave(self.main)
 
     def _deserted(self) -> bool:
@@ -185,6 +187,7 @@ class Company:
         actor.gate.acquire()
         try:
             if not actor.group.ending:
+                self._locks.reach(work)
                 work()
         except ActorEnded:
             pass

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Container
 from functools import wraps
+from threading import RLock
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +26,7 @@ class Turnstile:
     def __init__(self, doubt: Callable[[str], None]) -> None:
         self._tell = doubt
         self._doubted = False
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._known = threading.get_ident()
 
     def __enter__(self) -> None:

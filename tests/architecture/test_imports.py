@@ -14,7 +14,17 @@ MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path 
 
 THREADS = tuple(
     f"drivers/{name}.py"
-    for name in ("actors", "awaiting", "blocking", "company", "trio_awaiting", "turnstile", "watching")
+    for name in (
+        "actors",
+        "awaiting",
+        "blocking",
+        "company",
+        "locks",
+        "reach",
+        "trio_awaiting",
+        "turnstile",
+        "watching",
+    )
 )
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "threads"))
 
