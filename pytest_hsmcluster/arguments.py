@@ -106,6 +106,9 @@ def check_shape(
             raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
 
 
+_KINDS_OF_OTHERS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+
 def check_run(functions: Sequence[object], longest_s: object, most_events: object, real: bool) -> None:
     """Refuse what cannot act.
 
@@ -115,10 +118,11 @@ def check_run(functions: Sequence[object], longest_s: object, most_events: objec
     if not functions:
         raise UsageError("run() needs at least one function to act: cluster.run(rotate, serve)")
     for function in functions:
-        if not callable(function) or inspect.iscoroutinefunction(function):
+        if not callable(function) or any(kind(function) for kind in _KINDS_OF_OTHERS):
             raise UsageError(
                 f"run() takes plain functions without arguments; got {function!r} "
-                "(functools.partial gives arguments; coroutines are for an async client and asyncio.gather)"
+                "(functools.partial gives arguments; coroutines are for an async client and asyncio.gather, "
+                "and a generator would not begin)"
             )
     if isinstance(most_events, bool) or not isinstance(most_events, int) or most_events < 1:
         raise UsageError(f"most_events is a number of events, 1 or more; got {most_events!r}")

@@ -22,13 +22,19 @@ from .actors import Actor, ActorEnded, Group, Order, State
 from .pace import pause
 from .reach import Reached
 from .turnstile import Turnstile
-from .watching import LOOK_S, Watched, watch
+from .watching import LOOK_S, Standing, Watched, watch
 from .worlds import Worlds
 
 T = TypeVar("T")
 
 PATIENCE = 3_000
 """Looks at actors that wait outside of simulated time before nothing is expected of them; some 15 real seconds."""
+
+COURTESY = 100
+"""Looks, each of several, at an actor that waits for a file, a socket or a process before others go on: 0.5 s."""
+
+DILIGENCE = 20_000
+"""Milliseconds of a processor's that an actor may use in one turn."""
 
 BRIEFLY = 100
 """Looks when all actors wait in simulated time, but threads that are no actors could wake one."""
@@ -46,13 +52,17 @@ class Company:
     Attributes:
         order: as given.
         patience: looks at actors that wait outside of simulated time before nothing is expected of them.
+        courtesy: looks at an actor that waits for the real world before others go on.
+        diligence: milliseconds of a processor's that an actor may use in one turn.
+        doubted: whether some order has been left to real time.
         closed: whether it has ended.
     """
 
     def __init__(self, order: Order, before_wait: Callable[[], None] = lambda: None) -> None:
         self.order = order
         self._before_wait = before_wait
-        self.patience = PATIENCE
+        self.patience, self.courtesy, self.diligence = PATIENCE, COURTESY, DILIGENCE
+        self.doubted = False
         self._worlds = Worlds()
         self._groups: list[Group] = []
         self._state = Lock()
@@ -340,15 +350,26 @@ class Company:
         """Wait until each actor that waited outside has come back or is known to wait still; return whether one is."""
         found = False
         for actor in list(self._actors):
-            while actor.state is State.OUTSIDE and not (actor.watched is None or actor.watched.waits()):
-                """Somebody who runs will come back, or wait."""
+            looks = 0
+            while actor.state is State.OUTSIDE and actor.watched is not None:
+                standing = actor.watched.look()  # somebody who runs will come back, or wait
+                looks = looks + 1 if standing is Standing.AWAY else 0
+                if standing is Standing.AWAY and not self.doubted and looks > self.courtesy:
+                    self._doubt(actor)
+                if standing is Standing.IN_LINE or (standing is Standing.AWAY and self.doubted):
+                    break
             found = found or actor.state is State.OUTSIDE
         return found
 
-    def _doubt(self, chosen: Actor) -> None:
+    def _doubt(self, who: Actor) -> None:
+        """Say in every world that its order was left to real time, and why."""
+        self.doubted = True
         for scheduler in self._worlds.schedulers:
             if isinstance(scheduler.alone, Turnstile):
-                scheduler.alone.doubt(f"{chosen.name} waited for something in real time")
+                scheduler.alone.doubt(
+                    f"{who.name} waited for something in real time (a file, a socket, a process, a thread that is no "
+                    "actor), and others went on meanwhile"
+                )
 
     def _accompanied(self) -> bool:
         """Whether there are other threads that might wake an actor."""
@@ -394,13 +415,21 @@ class Company:
             return None
         return holder, holder.watched, self._turns
 
-    def take_turn_from(self, holder: Actor, turns: int) -> None:
-        """Let somebody else have the turn: its holder waits for something that simulated time knows nothing of."""
+    def take_turn_from(self, holder: Actor, turns: int, *, away: bool) -> None:
+        """Let somebody else have the turn: its holder waits for something that simulated time knows nothing of.
+
+        Args:
+            holder: who has the turn.
+            turns: which turn it is.
+            away: whether it waits for the world, and so real time will say when it comes back.
+        """
         with self._state:
             if self._turns != turns or self._holder is not holder or self._deciding or holder.real:
                 return
             self._holder, self._deciding = None, True
             holder.state = State.OUTSIDE
+        if away and not self.alone:
+            self._doubt(holder)
         if (following := self._decide()) is not None:
             following.gate.release()
 

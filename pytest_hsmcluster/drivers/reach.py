@@ -49,9 +49,8 @@ class Reached:
             self._seen[id(each)] = each  # and so nobody else gets its id
             for value, put in list(_places(each)):
                 new = self._instead(value)
-                if new is None:
-                    left.append(value)
-                elif put is not None:
+                left.append(value)
+                if new is not None and put is not None:
                     put(new)
                     self._back.append(partial(put, value))
 
@@ -71,6 +70,8 @@ class Reached:
             return self._stand_ins[id(value)]
         if kind is BuiltinMethodType and type(value.__self__) in KINDS:  # a condition keeps `lock.acquire`
             return getattr(self._instead(value.__self__), value.__name__)
+        if kind is tuple and any(type(each) in KINDS for each in value):
+            return tuple(self._instead(each) or each for each in value)
         return next((ours for real, ours in FACTORIES.items() if value is real), None)
 
 
@@ -82,7 +83,7 @@ def _places(value: Any) -> Iterator[Place]:
     elif issubclass(kind, MethodType):
         yield from ((value.__self__, None), (value.__func__, None))
     elif issubclass(kind, partial):
-        yield from ((each, None) for each in (value.func, *value.args, value.keywords))
+        yield from ((value.func, None), (value.args, partial(_give, value)), (value.keywords, None))
     elif issubclass(kind, staticmethod | classmethod):
         yield value.__func__, None
     elif issubclass(kind, property):
@@ -102,6 +103,10 @@ def _places(value: Any) -> Iterator[Place]:
             yield from ((base, None) for base in value.__bases__)
     else:
         yield from _of_object(value)
+
+
+def _give(function: partial[Any], arguments: tuple[Any, ...]) -> None:
+    function.__setstate__((function.func, arguments, function.keywords, function.__dict__))  # type: ignore[attr-defined]
 
 
 def _of_function(function: FunctionType) -> Iterator[Place]:

@@ -350,7 +350,7 @@ def test_actor_that_only_calls_is_reported(cluster: HsmCluster) -> None:
 
 def test_actor_that_never_comes_back_is_reported(cluster: HsmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that neither calls the cluster nor waits is ended where it stands."""
-    monkeypatch.setattr(company, "PATIENCE", 20)
+    monkeypatch.setattr(company, "DILIGENCE", 50)
 
     def spin() -> None:
         while True:
@@ -362,23 +362,38 @@ def test_actor_that_never_comes_back_is_reported(cluster: HsmCluster, monkeypatc
         cluster.run(spin, lambda: time.sleep(1))
 
 
-def test_deadlock_of_the_applications_own_locks_is_reported(
-    cluster: HsmCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two actors take two locks in opposite order, with a call in between: both lines are named."""
-    monkeypatch.setattr(company, "PATIENCE", 20)
+def take_two(client: Client, first: threading.Lock, second: threading.Lock) -> None:
+    with first:
+        client.random(8)
+        acquired = second.acquire(timeout=20)  # so that the thread of this test ends some day
+        if acquired:
+            second.release()
+
+
+def test_deadlock_of_the_applications_own_locks_is_reported(cluster: HsmCluster) -> None:
+    """Two actors take two locks in opposite order, with a call in between: it is said at once who holds what."""
     client, one, other = cluster.client(), threading.Lock(), threading.Lock()
-    key = fixed_key(client)
 
     def take(first: threading.Lock, second: threading.Lock) -> None:
         with first:
-            client.encrypt(key, b"data")
-            acquired = second.acquire(timeout=20)  # so that the thread of this test ends some day
-            if acquired:
-                second.release()
+            client.random(8)
+            second.acquire()
 
     with pytest.raises(Stuck) as raised:
         cluster.run(functools.partial(take, one, other), functools.partial(take, other, one))
+    told = str(raised.value)
+    assert "partial, actor 1: for a lock that partial, actor 2 holds, since" in told
+    assert "partial, actor 2: for a lock that partial, actor 1 holds, since" in told
+    assert told.count("test_actors.py") == 2
+
+
+def test_deadlock_of_locks_that_are_not_found_is_reported(cluster: HsmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set cannot be looked through in an order; its locks are waited for in real time, and both lines are named."""
+    monkeypatch.setattr(company, "PATIENCE", 20)
+    client, (one, other) = cluster.client(), (threading.Lock(), threading.Lock())
+    first, second = iter([one, other]), iter([other, one])
+    with pytest.raises(Stuck) as raised:
+        cluster.run(*(lambda it=it: take_two(client, *it) for it in (first, second)))  # type: ignore[misc]
     assert str(raised.value).count("outside of simulated time, say for a lock, at ") == 2
     assert str(raised.value).count("test_actors.py") == 2
 
@@ -390,12 +405,18 @@ async def coroutine() -> None:
     """Something that `run` does not take."""
 
 
+def generator() -> Iterator[int]:
+    """Something else that it does not take."""
+    yield 1
+
+
 @pytest.mark.parametrize(
     ("functions", "why"),
     [
         ((), "at least one function"),
         ((3,), "plain functions without arguments; got 3"),
         ((coroutine,), "coroutines are for an async client"),
+        ((generator,), "a generator would not begin"),
     ],
 )
 def test_what_cannot_act_is_refused(cluster: HsmCluster, functions: tuple[Callable[[], object], ...], why: str) -> None:
