@@ -434,8 +434,10 @@ class Company:
             following.gate.release()
 
     def stop(self, holder: Actor) -> None:
-        """End an actor that never comes to a call or a wait."""
-        if holder.watched is not None and holder.group in self._groups and not holder.group.ending:
+        """End an actor that never comes to a call or a wait, also one that was told to end."""
+        if holder.watched is not None and holder.group.ending:
+            holder.watched.interrupt(ActorEnded)
+        elif holder.watched is not None and holder.group in self._groups:
             why = f"{holder.name} has the turn and comes to no call of the cluster"
             holder.group.fail("", Stuck(self._report(f"{why}, at {holder.watched.where()}")))
             holder.watched.interrupt(ActorEnded)

@@ -30,6 +30,9 @@ _STATES = Path("/proc/self/task")  # Linux says of each thread whether it runs
 LOOKS = 4 if _STATES.exists() else 40
 """Looks that must show the same."""
 
+TIDYING = 500
+"""Milliseconds of a processor's that an actor may use in one turn when it is told to end."""
+
 LOOKS_FOR_THE_INTERPRETER = 20
 """As many if the wait has a limit: a thread that waits for the interpreter's lock wakes up every 5 ms, and looks."""
 
@@ -155,7 +158,7 @@ def watch(company: "Company") -> None:
         away = away + 1 if standing is Standing.AWAY else 0
         if standing is Standing.RUNS:
             spent = (watched.used_s() - used_s) / LOOK_S or looks
-            if spent > company.diligence and not watched.at_prompt():
+            if spent > (TIDYING if holder.group.ending else company.diligence) and not watched.at_prompt():
                 used_s, looks = watched.used_s(), 0
                 company.stop(holder)
         elif watched.at_prompt():

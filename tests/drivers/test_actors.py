@@ -3,6 +3,7 @@
 import functools
 import os
 import queue
+import signal
 import subprocess
 import sys
 import textwrap
@@ -360,6 +361,32 @@ def test_actor_that_never_comes_back_is_reported(cluster: HsmCluster, monkeypatc
         Stuck, match=r"spin, actor 1 has the turn and comes to no call of the cluster, at .*test_actors"
     ):
         cluster.run(spin, lambda: time.sleep(1))
+
+
+@pytest.mark.parametrize("how", ["computes", "waits"])
+def test_interrupt_ends_all_actors_whatever_they_do(cluster: HsmCluster, how: str) -> None:
+    """Somebody at the keyboard, or a time limit of the test, ends a run in the middle of a turn; all goes on after."""
+    client, ended, never = cluster.client(), [], {threading.Lock()}
+    for lock in never:
+        lock.acquire()
+
+    def act() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            while how == "computes":
+                pass
+            next(iter(never)).acquire(timeout=10)
+            client.random(4)
+        finally:
+            ended.append(how)
+
+    with pytest.raises(KeyboardInterrupt):
+        cluster.run(act, lambda: time.sleep(1))
+    for lock in never:
+        lock.release()
+    assert ended == ["computes"] * (how == "computes")
+    cluster.client().random(4)
+    assert time.sleep.__module__ == "time"
 
 
 def take_two(client: Client, first: threading.Lock, second: threading.Lock) -> None:
