@@ -20,6 +20,9 @@ What waits may come late because others have their turn; so half of the waits ha
 SHOWN_WAITS = 4
 """Waits that the table shows of a backoff curve; of a longer one the first three and the last."""
 
+WIDTH = 160
+"""Characters in a line of the table, unless somebody says otherwise."""
+
 _HEADINGS = (
     "call site",
     "operation",
@@ -157,11 +160,25 @@ class RetryReport:
     chains: tuple[Chain, ...]
 
     def __str__(self) -> str:
+        return self.table()
+
+    def table(self, columns: int = WIDTH) -> str:
+        """Return the report in lines of so many characters.
+
+        Where a whole row is longer the call site has a line of its own; where what is left of it is longer still, its
+        cells are told one after the other, those with a dash left out.  A path is never broken.
+        """
         if not self.sites:
             return "retries: the application called nothing"
         rows = [_HEADINGS, *(site.cells() for site in self.sites)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(_line(row, widths) for row in rows)
+        if sum(widths) + 2 * len(widths) - 2 <= columns:
+            return "\n".join(_line(row, widths) for row in rows)
+        indent = "  "
+        if len(indent) + sum(widths[1:]) + 2 * len(widths) - 4 <= columns:
+            told = [(row[0], indent + _line(row[1:], widths[1:], _HEADINGS[1:])) for row in rows]
+            return "\n".join(line for both in told for line in both)
+        return "\n".join(line for row in rows[1:] for line in (row[0], *_told(row, columns, indent)))
 
 
 def retry_report(chains: Sequence[Chain]) -> RetryReport:
@@ -205,9 +222,19 @@ def _yes(value: bool | None) -> str:
     return "–" if value is None else "yes" if value else "no"
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], widths: Sequence[int], headings: Sequence[str] = _HEADINGS) -> str:
     cells = (
         cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-        for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
+        for heading, cell, width in zip(headings, row, widths, strict=True)
     )
     return "  ".join(cells).rstrip()
+
+
+def _told(row: Sequence[str], columns: int, indent: str) -> list[str]:
+    """Return the cells of a row beside their headings, in lines."""
+    cells = [row[1], *(f"{name} {cell}" for name, cell in zip(_HEADINGS[2:], row[2:], strict=True) if cell != "–")]
+    lines = [indent + cells[0]]
+    for cell in cells[1:]:
+        longer = f"{lines[-1]}, {cell}"
+        lines[-1:] = [longer] if len(longer) < columns else [f"{lines[-1]},", indent + cell]
+    return lines

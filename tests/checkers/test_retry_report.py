@@ -178,6 +178,32 @@ def test_it_prints_as_a_table():
     ]
 
 
+@pytest.mark.parametrize("columns", range(80, 161, 10))
+def test_table_fits_the_terminal(columns):
+    """From 80 columns on no line is longer, no cell is broken, and all that there is to say is said."""
+    deep = Place("src/payments/vault/rotation/hardened.py", 1234, "HardenedVault._rotate_key", False)
+    chains = [
+        chain(0.1, 0.2, 0.4, 0.8, 1.6, place=deep, operation="generate_key", blind=True),
+        chain(0, place=deep, operation="generate_key", error="LoginFailed", healed=False),
+        chain(),
+    ]
+    report = retry_report(chains)
+    lines = report.table(columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    for site in report.sites:
+        cells = [cell for cell in site.cells() if cell != "–"]
+        assert all(any(cell in line for line in lines) for cell in cells)
+
+
+def test_narrow_table_says_each_cell_with_its_heading():
+    report = retry_report([chain(0.1, 0.2), chain(0.1, error="LoginFailed", healed=False)])
+    assert report.table(80).splitlines() == [
+        "src/vault.py:12 (Vault.sign)",
+        "  sign, calls 2, attempts 3, waits 0.1 0.2 s, backs off yes, jitter no,",
+        "  storm 5.0, healed 1 of 2, in vain LoginFailed",
+    ]
+
+
 def test_nothing_called_is_said():
     assert str(RetryReport((), ())) == "retries: the application called nothing"
 
