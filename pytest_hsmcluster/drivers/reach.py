@@ -41,6 +41,8 @@ class Reached:
         """Put a stand-in wherever a function can find a lock."""
         if self._factories is None:
             self._factories = Factories().__enter__()
+            if (pools := sys.modules.get("concurrent.futures.thread")) is not None:
+                self._exchange(pools._global_shutdown_lock, partial(setattr, pools, "_global_shutdown_lock"))
         left = [root]
         while left and len(self._seen) < MOST:
             each = left.pop()
@@ -48,11 +50,8 @@ class Reached:
                 continue
             self._seen[id(each)] = each  # and so nobody else gets its id
             for value, put in list(_places(each)):
-                new = self._instead(value)
                 left.append(value)
-                if new is not None and put is not None:
-                    put(new)
-                    self._back.append(partial(put, value))
+                self._exchange(value, put)
 
     def undo(self) -> None:
         """Put the locks back."""
@@ -61,6 +60,12 @@ class Reached:
         while self._back:
             self._back.pop()()
         self._seen.clear()
+
+    def _exchange(self, value: Any, put: Callable[[Any], object] | None) -> None:
+        new = self._instead(value)
+        if new is not None and put is not None:
+            put(new)
+            self._back.append(partial(put, value))
 
     def _instead(self, value: Any) -> Any:
         kind = type(value)

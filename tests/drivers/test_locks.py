@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
@@ -209,6 +210,29 @@ def test_ended_actor_gives_back_the_lock_of_its_condition(cluster: HsmCluster) -
         cluster.run(wait, wait, fail)
     assert condition.acquire(blocking=False)
     condition.release()
+
+
+def test_pools_of_several_actors_do_not_disturb_each_other() -> None:
+    """All pools of a process share one lock, held while a job is handed in; who had it was left to the system."""
+
+    def told() -> tuple[list[int], str]:
+        with HsmCluster(1, seed=5) as cluster:
+            client, lock, log = cluster.client(), threading.RLock(), list[int]()
+
+            def work(number: int) -> None:
+                with lock:
+                    client.random(4)
+                    log.append(number)
+
+            def pooled() -> None:
+                with ThreadPoolExecutor(4) as pool:
+                    list(pool.map(work, range(8)))
+
+            cluster.run(pooled, pooled, partial(work, 99))
+            return log, cluster.history.digest()
+
+    first = told()
+    assert all(told() == first for _ in range(4))
 
 
 def test_search_ends_where_an_application_is_too_large(cluster: HsmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
