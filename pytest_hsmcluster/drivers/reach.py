@@ -28,13 +28,28 @@ Place = tuple[Any, Callable[[Any], object] | None]
 """A value, and how to put another one there; None where that cannot be done."""
 
 
+class _Same:
+    """A key that means this very object, whatever it equals."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
 class Reached:
     """The locks that actors can reach, with a stand-in before each, until `undo`."""
 
     def __init__(self) -> None:
         self._factories: Factories | None = None
-        self._seen: dict[int, Any] = {}
-        self._stand_ins: dict[int, ActorLock] = {}
+        self._seen: dict[_Same, None] = {}
+        self._stand_ins: dict[_Same, ActorLock] = {}
         self._back: list[Callable[[], object]] = []
 
     def reach(self, root: Any) -> None:
@@ -46,9 +61,9 @@ class Reached:
         left = [root]
         while left and len(self._seen) < MOST:
             each = left.pop()
-            if id(each) in self._seen:
+            if (same := _Same(each)) in self._seen:
                 continue
-            self._seen[id(each)] = each  # and so nobody else gets its id
+            self._seen[same] = None
             for value, put in list(_places(each)):
                 left.append(value)
                 self._exchange(value, put)
@@ -70,9 +85,7 @@ class Reached:
     def _instead(self, value: Any) -> Any:
         kind = type(value)
         if kind in KINDS:
-            if id(value) not in self._stand_ins:
-                self._stand_ins[id(value)] = stand_in(value)
-            return self._stand_ins[id(value)]
+            return self._stand_ins.setdefault(_Same(value), stand_in(value))
         if kind is BuiltinMethodType and type(value.__self__) in KINDS:  # a condition keeps `lock.acquire`
             return getattr(self._instead(value.__self__), value.__name__)
         if kind is tuple and any(type(each) in KINDS for each in value):
