@@ -392,7 +392,7 @@ def test_interrupt_ends_all_actors_whatever_they_do(cluster: HsmCluster, how: st
 def take_two(client: Client, first: threading.Lock, second: threading.Lock) -> None:
     with first:
         client.random(8)
-        acquired = second.acquire(timeout=20)  # so that the thread of this test ends some day
+        acquired = second.acquire(timeout=20)
         if acquired:
             second.release()
 
@@ -421,6 +421,8 @@ def test_deadlock_of_locks_that_are_not_found_is_reported(cluster: HsmCluster, m
     first, second = iter([one, other]), iter([other, one])
     with pytest.raises(Stuck) as raised:
         cluster.run(*(lambda it=it: take_two(client, *it) for it in (first, second)))  # type: ignore[misc]
+    one.release()
+    other.release()  # so that their threads end
     assert str(raised.value).count("outside of simulated time, say for a lock, at ") == 2
     assert str(raised.value).count("test_actors.py") == 2
 

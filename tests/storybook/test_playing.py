@@ -97,6 +97,6 @@ def test_closed_cluster_is_freed_without_a_garbage_collector():
         for seed in range(40):
             play(drawn(seed))
             play(scenario(seed))
-        assert alive() == before
+        assert alive() <= before  # one of an earlier test, that a thread of its still holds, may go meanwhile
     finally:
         gc.enable()
