@@ -60,6 +60,7 @@ class Company:
         self._turns = 0
         self._watcher: threading.Thread | None = None
         self.closed = False
+        self._over = threading.Event()
         self._by_thread: dict[int, Actor] = {}
         self._threads = Group()
         self.main = Actor("the test", Group(), 0)
@@ -77,7 +78,10 @@ class Company:
                 self.wait_until(self._deserted, None, "its threads to end")
         finally:
             self.closed = True
+            self._over.set()
             self._leave(self.main)
+            if self._watcher is not None:
+                self._watcher.join()
 
     def _deserted(self) -> bool:
         return all(actor is self.main or actor.state is State.OUTSIDE for actor in self._actors)
@@ -383,6 +387,10 @@ class Company:
         elif self.main.state is State.WAITS:
             self.main.error = error
         return bool(waiting) or self.main.error is error
+
+    def look_away(self, seconds: float) -> None:
+        """Let real seconds pass, or fewer if it ends."""
+        self._over.wait(seconds)
 
     def watched(self) -> tuple[Actor, Watched, int] | None:
         """Return who has the turn, how to look at him, and which turn it is; None if nobody needs to be watched."""
