@@ -30,7 +30,7 @@ class AppTime:
         if get_ident() in AT_WORK:
             raise UsageError("the application lives in simulated time already")
         self._patches.apply()
-        self.company = Company(self._order, before_wait=lambda: check_alone(started=True))
+        self.company = Company(self._order, before_wait=check_alone)
         return self
 
     def __exit__(

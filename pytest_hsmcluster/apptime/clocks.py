@@ -18,31 +18,10 @@ EPOCH_NS = 1_735_689_600 * NS
 MONOTONIC_NS = 1_000_000 * NS
 """What the other clocks show then: so much that nothing seems to have been done a moment ago."""
 
-LOOK_NS = 1_000
-"""What a wait of no time takes; in reality nothing takes none.  A loop that polls until a deadline must come to it."""
-
 _real_sleep = time.sleep
 _real_time, _real_time_ns = time.time, time.time_ns
 _real_monotonic, _real_monotonic_ns = time.monotonic, time.monotonic_ns
 _real_perf_counter, _real_perf_counter_ns = time.perf_counter, time.perf_counter_ns
-
-
-def timeout_ns(seconds: float | None) -> int | None:
-    """Return how long a wait may take, in ns and more than 0; what is beyond 146 years has no end.
-
-    Raises:
-        TypeError: not a number.
-        ValueError: not a number either, but a float; with the text of `threading.Lock.acquire`.
-    """
-    if seconds is None:
-        return None
-    if not isinstance(seconds, int | float):
-        seconds = index(seconds)
-    if seconds != seconds:
-        raise ValueError("Invalid value NaN (not a number)")
-    if seconds <= 0:
-        return LOOK_NS
-    return None if seconds * NS >= FOREVER_NS else max(1, round(seconds * NS))
 
 
 def sleep(seconds: float, /) -> None:
@@ -53,11 +32,11 @@ def sleep(seconds: float, /) -> None:
         OverflowError: more than 146 years, too; `time.sleep` goes to 292.
     """
     company = here()
-    if company is None:
+    if company is None or company.actor() is None:
         return _real_sleep(seconds)
     number = seconds if isinstance(seconds, int | float) else index(seconds)
     if 0 <= number * NS < FOREVER_NS:
-        company.wait(round(number * NS) or LOOK_NS)
+        company.wait(round(number * NS))
     elif 0 <= number * NS < 2 * FOREVER_NS:
         raise OverflowError("simulated time does not go on for more than 146 years")
     else:
