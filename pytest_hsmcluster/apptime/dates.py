@@ -17,7 +17,7 @@ from .clocks import EPOCH_NS
 
 
 class LikeReal(type):
-    """Takes real dates for its own, and is found where the real class is a key; classes derived from it are as usual."""
+    """Takes real dates for its own, and equals the real class; classes that are derived from it do not."""
 
     real: type[Any]
 

@@ -7,16 +7,15 @@ variables are looked through: what is a clock, there its stand-in is put; afterw
 import copyreg
 import sys
 import sysconfig
-import time
 from collections.abc import Callable, Mapping
 from threading import RLock
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from weakref import ReferenceType, ref
 
-from ..errors import UsageError
 from . import clocks, dates, loops, threads
 from .callers import keeps_real_time
+from .neighbours import check_alone
 
 _FUNCTIONS = {**clocks.STAND_INS, **dates.FUNCTIONS}
 _CLASSES = {**dates.STAND_INS}
@@ -42,7 +41,7 @@ class Patches:
             UsageError: another library simulates time already.
         """
         with _LOCK:
-            check_alone()
+            check_alone(started=bool(_USERS))
             if not _USERS:
                 for (owner, name), ours in _METHODS.items():
                     _REAL[owner, name] = getattr(owner, name)
@@ -71,31 +70,17 @@ class Patches:
                     del copyreg.dispatch_table[kind]
 
 
-def check_alone() -> None:
-    """Refuse to share time with another library.
-
-    Raises:
-        UsageError: names the library.
-    """
-    machine = sys.modules.get("time_machine")
-    if getattr(machine, "coordinates_stack", None):
-        raise UsageError(_SHARED.format("time-machine"))
-    for name in ("time", "monotonic", "sleep"):
-        found = getattr(time, name)
-        if found not in _BACK and not isinstance(found, BuiltinFunctionType):
-            raise UsageError(_SHARED.format(getattr(found, "__module__", None) or type(found).__name__))
-
-
-_SHARED = (
-    "{} has replaced the clocks already, and in hsm_app_time and run() the application lives in the cluster's time: "
-    "leave one of them out (a fixed date is no loss: simulated time begins at 2025-01-01 00:00 UTC in every run)"
-)
+def put_back() -> None:
+    """Take away what came back after `undo`: a fixture that ends later restores what it found, our stand-ins."""
+    with _LOCK:
+        if not _USERS:
+            _replace(_real)
 
 
 _SEEN: dict[str, tuple[ReferenceType[ModuleType], int, list[str]]] = {}
 """Name of a module → itself, how many variables it had, and which of them are clocks, or nothing yet.
 
-A second look is short: a module of somebody else's (of Python or of an installed package) is searched anew only if it has
+A second look is short: a module of somebody else's (of Python, of an installed package) is searched anew only if it has
 other variables than before.
 """
 
