@@ -90,7 +90,7 @@ _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 def _replace(instead: Callable[[Any], Any]) -> None:
     for name, module in list(sys.modules.items()):
         known, size, places = _SEEN.get(name, _NOTHING)
-        if known() is not module or size != len(vars(module)):
+        if (seen := known()) is None or seen is not module or size != len(vars(module)):
             if not issubclass(type(module), ModuleType) or keeps_real_time(name):  # cffi's say that they are modules
                 continue
             places = [key for key, value in vars(module).items() if value is None or _stand_in(value) or _real(value)]
