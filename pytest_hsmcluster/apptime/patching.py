@@ -84,7 +84,7 @@ A second look is short: a module of somebody else's (of Python, of an installed 
 other variables than before.
 """
 
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _replace(instead: Callable[[Any], Any]) -> None:
