@@ -18,6 +18,9 @@ from ..sim.scheduler import FOREVER_NS
 from .callers import company_of
 from .neighbours import check_loop
 
+PATIENT_S = 0.005
+"""Real seconds for each look of the company's patience, while a thread that is no actor might call the loop."""
+
 
 def _stand_in(real: Any) -> Any:
     def select(self: Any, timeout: float | None = None) -> Any:
@@ -37,7 +40,8 @@ def _stand_in(real: Any) -> Any:
                 return found
             if len(self.get_map()) > 1:  # beside the loop's own pipe there is a real socket
                 return real(self, timeout)
-            raise
+            if not company.accompanied() or not (found := real(self, company.patience * PATIENT_S)):
+                raise
         return found
 
     return select

@@ -357,7 +357,7 @@ class Company:
                     self._doubt(chosen)
             elif not self._stepped():
                 looks += 1
-                hopeful = looks <= (self.patience if outside else BRIEFLY if self._accompanied() else 0)
+                hopeful = looks <= (self.patience if outside else BRIEFLY if self.accompanied() else 0)
                 if hopeful or not self._told(Stuck(self._report("nothing can happen any more"))):
                     pause(LOOK_S)
         with self._state:
@@ -381,7 +381,7 @@ class Company:
             if isinstance(scheduler.alone, Turnstile):
                 scheduler.alone.doubt(f"{chosen.name} waited for something in real time")
 
-    def _accompanied(self) -> bool:
+    def accompanied(self) -> bool:
         """Whether there are other threads that might wake an actor."""
         return threading.active_count() > len(self._by_thread) + (self._watcher is not None)
 

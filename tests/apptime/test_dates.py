@@ -4,7 +4,6 @@ import copy
 import datetime
 import json
 import pickle
-import sqlite3
 import time
 from datetime import UTC
 from datetime import datetime as Instant
@@ -57,7 +56,7 @@ def test_dates_are_real_ones(app_time: object) -> None:
     assert made - datetime.timedelta(days=1) < made
     assert datetime.date.fromisoformat("2020-02-29").day == 29
     assert json.dumps(made, default=str) == '"2020-01-02 03:04:00+00:00"'
-    assert sqlite3.connect(":memory:").execute("select ?", (made.isoformat(),)).fetchone() == (made.isoformat(),)
+    assert made.timetuple()[:3] == (2020, 1, 2)
 
 
 def test_class_is_found_where_the_real_one_is_a_key(app_time: object) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -130,8 +131,9 @@ def test_subprocess_is_waited_for_in_real_time(app_time: object) -> None:
     assert asyncio.run(main()).strip() == b"hello"
 
 
-def test_wait_without_hope_is_reported(app_time: object) -> None:
+def test_wait_without_hope_is_reported(app_time: Any) -> None:
     """Where there is no socket either: instead of a hang the run of the loop ends with who waits."""
+    app_time.company.patience = 20
 
     async def main() -> None:
         await asyncio.Event().wait()
@@ -140,8 +142,9 @@ def test_wait_without_hope_is_reported(app_time: object) -> None:
         asyncio.run(main())
 
 
-def test_wait_without_hope_after_a_call_is_reported(app_time: object) -> None:
+def test_wait_without_hope_after_a_call_is_reported(app_time: Any) -> None:
     """The cluster was awaited before, and nobody awaits it now."""
+    app_time.company.patience = 20
 
     async def main() -> None:
         await cluster.async_client().find_keys()
@@ -207,6 +210,20 @@ def test_loop_from_before_lives_in_simulated_time_too() -> None:
             assert runner.get_loop().time() == 1_003_600
         assert runner.get_loop().time() >= real
         runner.run(asyncio.sleep(0))
+
+
+def test_thread_from_before_may_call_the_loop() -> None:
+    """A pool that was made in real time works in real time, and the loop waits for what it brings."""
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+
+        async def main() -> bool:
+            asyncio.get_running_loop().call_soon(lambda: None)
+            return await asyncio.get_running_loop().run_in_executor(pool, go.wait, 0.3)
+
+        with simulated():
+            assert asyncio.run(main()) is False
 
 
 def test_thread_of_the_application_may_have_a_loop(app_time: object) -> None:
