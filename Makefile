@@ -49,6 +49,7 @@ bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m pytest benchmarks -p no:randomly -p no:xdist --benchmark-only -q --benchmark-json=.benchmarks/run.json
 	$(BIN)/python benchmarks/report.py .benchmarks/run.json
 	$(BIN)/python -m benchmarks.scenarios
+	$(BIN)/python -m benchmarks.app_time
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python benchmarks/startup.py
 

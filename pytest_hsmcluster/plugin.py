@@ -185,6 +185,7 @@ def pytest_runtest_makereport(
             tell(trial, report, call.excinfo.value if call.excinfo else None)
         if report.when == "teardown":
             del item.stash[TRIAL]
+            trial.settle()
     return report
 
 

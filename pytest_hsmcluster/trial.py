@@ -1,7 +1,7 @@
 """What does one run of one test have of ours: its seed, its clusters, its faults, its verdict?"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Trial:
         case: what makes it a case, or None.
         storm: indices in the first cluster's journal: where the faults were installed, and where `undo_all()` took
             them out or else the body ended.
+        settle: to be called when every fixture of the test has ended.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -54,6 +55,7 @@ class Trial:
         self.checks = () if none else tuple(dict.fromkeys(("no_lost_keys", *asked)))
         self.clusters: list[HsmCluster] = []
         self.storm = (0, 0)
+        self.settle: Callable[[], None] = lambda: None
         self._stormy = False
         self._findings: list[str] | None = None
 
@@ -109,6 +111,9 @@ class Trial:
         number = self.arguments.get("order", 0)
         order = self.clusters[0].order if self.clusters else Order(Entropy(self.seed).stream(f"order/{number}"))
         with AppTime(order):
+            from .apptime.patching import put_back
+
+            self.settle = put_back
             for cluster in self.clusters:
                 cluster.join_application()
             yield

@@ -2,12 +2,15 @@
 
 from threading import get_ident
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..drivers.actors import Order
 from ..drivers.company import AT_WORK, Company
 from ..errors import UsageError
-from .patching import Patches, check_alone
+from .neighbours import check_alone
+
+if TYPE_CHECKING:
+    from .patching import Patches
 
 
 class AppTime:
@@ -21,16 +24,20 @@ class AppTime:
     """
 
     company: Company
+    _patches: "Patches"
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._patches = Patches()
 
     def __enter__(self) -> Self:
         if get_ident() in AT_WORK:
             raise UsageError("the application lives in simulated time already")
+        check_alone(started=False)
+        from .patching import Patches  # looks up the real functions
+
+        self._patches = Patches()
         self._patches.apply()
-        self.company = Company(self._order, before_wait=lambda: check_alone(started=True))
+        self.company = Company(self._order, before_wait=check_alone)
         return self
 
     def __exit__(

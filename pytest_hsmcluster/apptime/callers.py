@@ -26,6 +26,10 @@ REAL_TIME = (
 """Top-level packages that keep real time: who runs tests, and who waits for the real world; `pytest_…` does, too."""
 
 
+ON_BEHALF = ("threading", "queue", "concurrent.futures._base", "concurrent.futures.thread")
+"""Modules that wait because somebody else called them: he is meant."""
+
+
 def keeps_real_time(module: str) -> bool:
     """Whether what a module measures and waits for is real."""
     root = module.partition(".")[0]
@@ -39,9 +43,16 @@ def company_of(frame: FrameType) -> Company | None:
         frame: the caller's.
     """
     company = AT_WORK.get(get_ident())
-    if company is None or company.actor() is None:
+    if company is None or not company.acts_here():
         return None
-    return None if keeps_real_time(frame.f_globals.get("__name__", "")) else company
+    module = frame.f_globals.get("__name__", "")
+    if module in ON_BEHALF:
+        while module in ON_BEHALF and frame.f_back is not None:
+            frame = frame.f_back
+            module = frame.f_globals.get("__name__", "")
+        if module in ON_BEHALF or module.startswith("pytest_hsmcluster."):
+            return company  # the thread itself called, and we had it run
+    return None if keeps_real_time(module) else company
 
 
 def here() -> Company | None:

@@ -3,9 +3,9 @@
 Each function stands in for the one of the same name.  A caller that keeps real time gets the real one.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
+from operator import index
 from typing import Any
 
 from ..sim.clock import NS
@@ -24,32 +24,23 @@ _real_monotonic, _real_monotonic_ns = time.monotonic, time.monotonic_ns
 _real_perf_counter, _real_perf_counter_ns = time.perf_counter, time.perf_counter_ns
 
 
-def timeout_ns(seconds: float | None) -> int | None:
-    """Return a time-out in ns; what is not above 0 gives no time, what is beyond 146 years has no end."""
-    if seconds is None or seconds * NS >= FOREVER_NS:
-        return None
-    return round(seconds * NS) if seconds > 0 else 0
-
-
 def sleep(seconds: float, /) -> None:
     """Let simulated time pass.
 
     Raises:
-        ValueError: negative or not a number, with the texts of `time.sleep`.
-        OverflowError: more than 146 years.
+        ValueError, OverflowError, TypeError: what `time.sleep` raises for this, in its words.
+        OverflowError: more than 146 years, too; `time.sleep` goes to 292.
     """
     company = here()
-    if company is None:
+    if company is None or company.actor() is None:
         return _real_sleep(seconds)
-    if not isinstance(seconds, int | float):
-        seconds = seconds.__index__()
-    if math.isnan(seconds):
-        raise ValueError("Invalid value NaN (not a number)")
-    if seconds < 0:
-        raise ValueError("sleep length must be non-negative")
-    if seconds * NS >= FOREVER_NS:
-        raise OverflowError("timestamp too large to convert to C PyTime_t")
-    company.wait(round(seconds * NS))
+    number = seconds if isinstance(seconds, int | float) else index(seconds)
+    if 0 <= number * NS < FOREVER_NS:
+        company.wait(round(number * NS))
+    elif 0 <= number * NS < 2 * FOREVER_NS:
+        raise OverflowError("simulated time does not go on for more than 146 years")
+    else:
+        _real_sleep(seconds)  # which refuses, and does not wait
 
 
 def time_ns() -> int:

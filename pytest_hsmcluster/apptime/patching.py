@@ -4,27 +4,35 @@ An application that said `from time import sleep` keeps the function in a variab
 variables are looked through: what is a clock, there its stand-in is put; afterwards it is put back.
 """
 
+import copyreg
 import sys
-import time
+import sysconfig
 from collections.abc import Callable, Mapping
+from threading import RLock
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
+from weakref import ReferenceType, ref
 
-from ..errors import UsageError
 from . import clocks, dates, loops, threads
 from .callers import keeps_real_time
+from .neighbours import check_alone
 
-_FUNCTIONS = {**clocks.STAND_INS}
+_FUNCTIONS = {**clocks.STAND_INS, **dates.FUNCTIONS}
 _CLASSES = {**dates.STAND_INS}
 _METHODS = {**threads.METHODS, **loops.METHODS}
 _BACK: Mapping[Any, Any] = {ours: real for real, ours in (*_FUNCTIONS.items(), *_CLASSES.items())}
 
+_REAL: dict[tuple[Any, str], Any] = {}
+"""Owner and name → what was there before."""
+
+_USERS: "list[Patches]" = []
+"""Who needs the stand-ins.  Module state, as what they replace."""
+
+_LOCK = RLock()
+
 
 class Patches:
-    """Puts all stand-ins in place, and takes them away."""
-
-    def __init__(self) -> None:
-        self._real: list[tuple[Any, str, Any]] = []
+    """Puts all stand-ins in place, and takes them away when nobody needs them any more."""
 
     def apply(self) -> None:
         """Put them in place.
@@ -32,60 +40,69 @@ class Patches:
         Raises:
             UsageError: another library simulates time already.
         """
-        check_alone(started=False)
-        for (owner, name), ours in _METHODS.items():
-            self._real.append((owner, name, getattr(owner, name)))
-            setattr(owner, name, ours)
-        _replace(_stand_in)
+        with _LOCK:
+            check_alone(started=bool(_USERS))
+            if not _USERS:
+                for (owner, name), ours in _METHODS.items():
+                    _REAL[owner, name] = getattr(owner, name)
+                    setattr(owner, name, ours)
+                for kind, reduced in dates.REDUCED.items():
+                    copyreg.dispatch_table.setdefault(kind, reduced)
+            _USERS.append(self)
+            try:
+                _replace(_stand_in)
+            except BaseException:  # an interrupt
+                self.undo()
+                raise
 
     def undo(self) -> None:
         """Take them away, also from modules that were imported meanwhile."""
-        _replace(_real)
-        while self._real:
-            owner, name, real = self._real.pop()
-            setattr(owner, name, real)
+        with _LOCK:
+            _USERS.remove(self)
+            if _USERS:
+                return
+            _replace(_real)
+            while _REAL:
+                (owner, name), real = _REAL.popitem()
+                setattr(owner, name, real)
+            for kind, reduced in dates.REDUCED.items():
+                if copyreg.dispatch_table.get(kind) is reduced:
+                    del copyreg.dispatch_table[kind]
 
 
-def check_alone(*, started: bool) -> None:
-    """Refuse to share time with another library.
-
-    Args:
-        started: whether our stand-ins are in place.
-
-    Raises:
-        UsageError: names the library.
-    """
-    machine = sys.modules.get("time_machine")
-    if getattr(machine, "coordinates_stack", None):
-        raise UsageError(_SHARED.format("time-machine"))
-    for name in ("time", "monotonic", "sleep"):
-        found = getattr(time, name)
-        ours = started and found in _BACK
-        if not ours and not isinstance(found, BuiltinFunctionType):
-            raise UsageError(_SHARED.format(getattr(found, "__module__", None) or type(found).__name__))
+def put_back() -> None:
+    """Take away what came back after `undo`: a fixture that ends later restores what it found, our stand-ins."""
+    with _LOCK:
+        if not _USERS:
+            _replace(_real)
 
 
-_SHARED = (
-    "{} has replaced the clocks already, and in hsm_app_time and run() the application lives in the cluster's time: "
-    "leave one of them out (a fixed date is no loss: simulated time begins at 2025-01-01 00:00 UTC in every run)"
-)
+_SEEN: dict[str, tuple[ReferenceType[ModuleType], int, list[str]]] = {}
+"""Name of a module → itself, how many variables it had, and which of them are clocks, or nothing yet.
 
+A second look is short: a module of somebody else's (of Python, of an installed package) is searched anew only if it has
+other variables than before.
+"""
 
-_SEEN: dict[str, tuple[ModuleType, int, list[str]]] = {}
-"""Name of a module → itself, how many variables it had, and which of them are clocks: a second look is short."""
+_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _replace(instead: Callable[[Any], Any]) -> None:
     for name, module in list(sys.modules.items()):
-        known, size, clocks_there = _SEEN.get(name, (None, 0, []))
-        if known is not module or size != len(vars(module)):
-            if not isinstance(module, ModuleType) or keeps_real_time(name):
+        known, size, places = _SEEN.get(name, _NOTHING)
+        if (seen := known()) is None or seen is not module or size != len(vars(module)):
+            if not issubclass(type(module), ModuleType) or keeps_real_time(name):  # cffi's say that they are modules
                 continue
-            clocks_there = [key for key, value in vars(module).items() if _stand_in(value) or _real(value)]
-            _SEEN[name] = module, len(vars(module)), clocks_there
-        for key in clocks_there:
-            if (new := instead(vars(module).get(key))) is not None:
-                vars(module)[key] = new
+            places = [key for key, value in vars(module).items() if value is None or _stand_in(value) or _real(value)]
+            if str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
+                _SEEN[name] = ref(module), len(vars(module)), places
+        variables = vars(module)
+        for key in places:
+            if (new := instead(variables.get(key))) is not None:
+                variables[key] = new
+
+
+_NOTHING: tuple[Callable[[], ModuleType | None], int, list[str]] = (lambda: None, -1, [])
 
 
 def _stand_in(value: Any) -> Any:

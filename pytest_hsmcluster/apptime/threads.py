@@ -14,13 +14,29 @@ from typing import Any
 
 from ..drivers.actors import Actor, ActorEnded, State
 from ..drivers.company import Company
+from ..sim.clock import NS
+from ..sim.scheduler import FOREVER_NS
 from .callers import company_of, here
-from .clocks import timeout_ns
 
 _real_wait = threading.Condition.wait
 _real_start, _real_join, _real_is_alive = threading.Thread.start, threading.Thread.join, threading.Thread.is_alive
 
 _real_make_pool = ThreadPoolExecutor.__init__
+
+
+def timeout_ns(seconds: float | None) -> int | None:
+    """Return how long a wait may take, in ns; 0 only for what is not above 0; what is beyond 146 years has no end.
+
+    Raises:
+        TypeError, OverflowError: what the real wait raises for this, in its words.
+    """
+    if seconds is None:
+        return None
+    if not seconds > 0:  # NaN is not above 0 either, says `Condition.wait`
+        return 0
+    if seconds > threading.TIMEOUT_MAX:
+        threading.Lock().acquire(timeout=seconds)  # refuses
+    return None if seconds * NS >= FOREVER_NS else max(1, round(seconds * NS))
 
 
 class _Waiter:
@@ -52,11 +68,12 @@ def wait(self: _Condition, timeout: float | None = None) -> bool:
         return _real_wait(self, timeout)
     if not self._is_owned():
         raise RuntimeError("cannot wait on un-acquired lock")
+    limit_ns = timeout_ns(timeout)
     waiter = _Waiter(me)
     self._waiters.append(waiter)
     saved = self._release_save()
     try:
-        company.wait_until(lambda: waiter.notified, timeout_ns(timeout), "a notification")
+        company.wait_until(lambda: waiter.notified, limit_ns, "a notification")
     except ActorEnded:
         if timeout is not None or not _belongs_to_a_pool(threading.current_thread()):
             raise

@@ -21,6 +21,13 @@ _LONGEST_DELAY = 28
 """An actor comes late to its call by up to 2**28 ns (0.27 s), more than a create on three HSMs takes: a guess."""
 
 
+LOOKS_AT_ONCE = 100
+"""Waits of no time in a row that take none, of one actor.  In reality none does, and a loop ends that polls."""
+
+LOOK_NS = 100_000
+"""What each further one takes: a guess."""
+
+
 class ActorEnded(BaseException):
     """Ends an actor where it stands; no `except Exception` of the application keeps it."""
 
@@ -117,7 +124,9 @@ class Actor:
         waits_for, since_ns: for the report of who waits.
         real: whether it waits for real just now, on purpose.
         error: to be raised at its next turn.
-        on_stuck: told of what would end its event loop, and not raised there.
+        on_stuck: told of what would end its event loop; each says whether somebody there hears of it.
+        looks: how often in a row it waited for no time.
+        inside: whether it is being waited with; what interrupts it there, a signal handler say, cannot wait as well.
         watched: what tells whether it waits outside.
     """
 
@@ -131,7 +140,9 @@ class Actor:
         self.since_ns = since_ns
         self.real = False
         self.error: BaseException | None = None
-        self.on_stuck: Callable[[Exception], None] | None = None
+        self.on_stuck: list[Callable[[Exception], bool]] = []
+        self.looks = 0
+        self.inside = False
         self.watched: Watched | None = None
         self.gate = Lock()
         self.gate.acquire()
@@ -145,6 +156,11 @@ class Actor:
     def wake(self, *_: object) -> None:
         """Let it go on at its next turn."""
         self.ready = True
+
+    def look_ns(self) -> int:
+        """Return what a wait of no time takes: no time, but not for ever, for who polls must come to an end."""
+        self.looks += 1
+        return 0 if self.looks <= LOOKS_AT_ONCE else LOOK_NS
 
     @contextmanager
     def for_real(self) -> Iterator[None]:

@@ -190,13 +190,15 @@ class AwaitingDriver:
         if self._awaited_on(loop):
             self._arm(loop, TURNS_TO_ACT)
 
-    def _fail_all(self, error: Exception) -> None:
-        """Tell everybody who awaits that the world broke."""
+    def _fail_all(self, error: Exception) -> bool:
+        """Tell everybody who awaits that the world broke, and return whether there is somebody."""
+        heard = bool(self._futures)
         for task, future in list(self._futures.items()):
             self._scheduler.end(task)
             if not future.done() and not future.get_loop().is_closed():
                 future.set_exception(error)
         self._futures.clear()
+        return heard
 
 
 def task_origin() -> tuple[tuple[str, int, str], ...]:

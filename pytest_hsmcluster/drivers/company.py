@@ -71,6 +71,7 @@ class Company:
         self._watcher: threading.Thread | None = None
         self._locks = Reached()
         self.closed = False
+        self._over = threading.Event()
         self._by_thread: dict[int, Actor] = {}
         self._threads = Group()
         self.main = Actor("the test", Group(), 0)
@@ -81,15 +82,17 @@ class Company:
 
     def close(self) -> None:
         """End the threads that are left, and the company with them; those that wait outside end when they come back."""
-        self._arrive()
         self._threads.ending = True
         try:
-            if not self.alone:
+            if not self.alone or self._holder is not self.main:
                 self.wait_until(self._deserted, None, "its threads to end")
         finally:
             self.closed = True
             self._locks.undo()
+            self._over.set()
             self._leave(self.main)
+            if self._watcher is not None:
+                self._watcher.join()
 
     def _deserted(self) -> bool:
         return all(actor is self.main or actor.state is State.OUTSIDE for actor in self._actors)
@@ -124,15 +127,25 @@ class Company:
         """Whether there is one actor only."""
         return len(self._actors) == 1
 
-    def actor(self) -> Actor | None:
-        """Return the actor on whose thread this is called, unless it waits for real on purpose."""
+    def acts_here(self) -> bool:
+        """Whether this thread is an actor that does not wait for real just now."""
         actor = self._by_thread.get(threading.get_ident())
-        return None if actor is None or actor.real else actor
+        return actor is not None and not actor.real
 
-    def welcome(self, on_stuck: Callable[[Exception], None]) -> Actor:
+    def actor(self) -> Actor | None:
+        """Return the actor that may wait on this thread.
+
+        None where it waits for real on purpose, or waits already: signal handlers and finalizers come in between, and
+        what they wait for is waited for in real time.
+        """
+        actor = self._by_thread.get(threading.get_ident())
+        return None if actor is None or actor.real or actor.inside else actor
+
+    def welcome(self, on_stuck: Callable[[Exception], bool]) -> Actor:
         """Return the actor of this thread, whose event loop waits for answers from now on."""
         actor = self._by_thread[threading.get_ident()]
-        actor.on_stuck = on_stuck
+        if on_stuck not in actor.on_stuck:
+            actor.on_stuck.append(on_stuck)
         return actor
 
     def run(self, functions: Sequence[Callable[[], T]], longest_ns: int, turns: int) -> list[T]:
@@ -142,7 +155,7 @@ class Company:
             Stuck: they have not ended, and nothing can happen any more or the limits are reached.
             BaseException: what a function raised; of several functions a BaseExceptionGroup.
         """
-        me = self._arrive()
+        me = self._uninterrupted()
         if me is not self.main:
             raise UsageError(
                 "run() inside of run(): an actor that wants others to act starts a threading.Thread or a "
@@ -212,19 +225,24 @@ class Company:
 
     def perform(self, scheduler: Scheduler, flow: Flow[T], lane: int, what: str) -> T:
         """Return what a flow returns, or raise what it raises; others have their turns meanwhile."""
-        me = self._arrive()
-        self.catch_up(scheduler)
-        scheduler.enter()
+        me = self._uninterrupted()
         try:
-            task = scheduler.spawn(flow, lane, what, after_ns=self.order.delay_ns())
-            task.collect = me.wake
+            me.inside, me.looks = True, 0
+            self._arrive(me)
+            self.catch_up(scheduler)
+            scheduler.enter()
+            try:
+                task = scheduler.spawn(flow, lane, what, after_ns=self.order.delay_ns())
+                task.collect = me.wake
+            finally:
+                scheduler.leave()
+            try:
+                self._give_up_turn(me, what)
+            finally:
+                with scheduler.alone:
+                    scheduler.end(task)
         finally:
-            scheduler.leave()
-        try:
-            self._give_up_turn(me, what)
-        finally:
-            with scheduler.alone:
-                scheduler.end(task)
+            me.inside = False
         return cast(T, task.result())
 
     def wait(self, duration_ns: int) -> None:
@@ -237,17 +255,24 @@ class Company:
         Raises:
             Stuck: nothing is left that could ever make it so.
         """
-        me = self._arrive()
-        self._before_wait()
+        me = self._uninterrupted()
         over: list[bool] = []
+        timer = None
 
         def ring() -> None:
             over.append(True)
             me.wake()
 
-        timer = None if timeout_ns is None else self._worlds.at(self.now_ns + timeout_ns, ring)
-        me.poll = poll
         try:
+            me.inside = True
+            self._arrive(me)
+            self._before_wait()
+            if timeout_ns == 0:
+                timeout_ns = me.look_ns()
+            else:
+                me.looks = 0
+            timer = None if timeout_ns is None else self._worlds.at(self.now_ns + timeout_ns, ring)
+            me.poll = poll
             self._give_up_turn(me, what)
             return not over or (poll is not None and poll())
         finally:
@@ -255,6 +280,7 @@ class Company:
             if timer is not None:
                 self._worlds.cancel(timer)
             self._worlds.catch_up()
+            me.inside = False
 
     # -- turns --------------------------------------------------------------------------------
 
@@ -264,9 +290,18 @@ class Company:
         self._by_thread[ident] = actor
         AT_WORK[ident] = self
 
-    def _arrive(self) -> Actor:
-        """Return the actor of this thread once it has the turn; it may have been taken for one that waits outside."""
+    def _uninterrupted(self) -> Actor:
+        """Return the actor of this thread, which is not in the middle of a wait."""
         me = self._by_thread[threading.get_ident()]
+        if me.inside:
+            raise UsageError(
+                f"{me.name} waits, and a signal handler or finalizer that came in between uses the cluster: "
+                "let it set a flag that the application looks at"
+            )
+        return me
+
+    def _arrive(self, me: Actor) -> None:
+        """Return once an actor has the turn; it may have been taken for one that waits outside."""
         with self._state:
             late = self._holder is not me
             if late and self.closed:
@@ -276,7 +311,6 @@ class Company:
         if late:
             self._await_turn(me)
         me.check()
-        return me
 
     def _give_up_turn(self, me: Actor, what: str) -> None:
         with self._state:
@@ -336,7 +370,7 @@ class Company:
                     self._doubt(chosen)
             elif not self._stepped():
                 looks += 1
-                hopeful = looks <= (self.patience if outside else BRIEFLY if self._accompanied() else 0)
+                hopeful = looks <= (self.patience if outside else BRIEFLY if self.accompanied() else 0)
                 if hopeful or not self._told(Stuck(self._report("nothing can happen any more"))):
                     pause(LOOK_S)
         with self._state:
@@ -371,7 +405,7 @@ class Company:
                     "actor), and others went on meanwhile"
                 )
 
-    def _accompanied(self) -> bool:
+    def accompanied(self) -> bool:
         """Whether there are other threads that might wake an actor."""
         return threading.active_count() > len(self._by_thread) + (self._watcher is not None)
 
@@ -407,6 +441,10 @@ class Company:
         elif self.main.state is State.WAITS:
             self.main.error = error
         return bool(waiting) or self.main.error is error
+
+    def look_away(self, seconds: float) -> None:
+        """Let real seconds pass, or fewer if it ends."""
+        self._over.wait(seconds)
 
     def watched(self) -> tuple[Actor, Watched, int] | None:
         """Return who has the turn, how to look at him, and which turn it is; None if nobody needs to be watched."""
@@ -444,5 +482,6 @@ class Company:
 
     def _report(self, why: str) -> str:
         """Return why nothing goes on, where, and who waits for what since when."""
-        waiting = [line for actor in self._actors if actor is not self.main and (line := actor.waits())]
+        whose = [actor for actor in self._actors if actor is not self.main or not self._groups]
+        waiting = [line for actor in whose if (line := actor.waits())]
         return "\n".join([f"{why} at {self.now_ns / NS:.6f} s; who waits:", *(waiting or ["  nobody"])])

@@ -146,7 +146,7 @@ def watch(company: "Company") -> None:
     """See to it, on a thread of its own, that nobody keeps the turn who waits for something else, or for ever."""
     turn, away, used_s, looks = -1, 0, 0.0, 0
     while not company.closed:
-        pause(LOOK_S)
+        company.look_away(LOOK_S)
         seen = company.watched()
         if seen is None:
             continue

@@ -26,10 +26,10 @@ THREADS = tuple(
         "watching",
     )
 )
-THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "threads"))
+THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "patching", "threads"))
 
 DOORS = {
-    "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/patching.py"),
+    "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/dates.py", "apptime/neighbours.py"),
     "asyncio": ("drivers/awaiting.py",),
     "trio": ("drivers/trio_awaiting.py", "drivers/trio_family.py"),
     "random": (),

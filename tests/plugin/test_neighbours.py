@@ -226,7 +226,8 @@ def test_entry_point_is_loaded_and_switched_off_by_its_name(pytester, monkeypatc
     if pytest.version_tuple >= (8, 4):
         pytester.runpytest_inprocess("--disable-plugin-autoload", "-p", "hsmcluster").assert_outcomes(passed=1)
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    plain = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:faker")
+    others = ("randomly", "hypothesispytest", "asyncio", "anyio", "faker", "looptime_plugin")
+    plain = [word for name in others for word in ("-p", f"no:{name}")]
     pytester.runpytest_inprocess(*plain).assert_outcomes(passed=1)
     switched_off = pytester.runpytest_inprocess(*plain, "-p", "no:hsmcluster")
     assert "fixture 'hsm_cluster' not found" in switched_off.stdout.str()
