@@ -40,6 +40,7 @@ from .service.hsm import Hsm, World
 from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
+from .pkcs11.token import Token
 from .sim.clock import HsmClock, to_ns
 from .sim.entropy import Entropy
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
@@ -294,6 +295,22 @@ class HsmCluster:
         """
         if (company := self._driver.company()) is not None:
             self.order = company.order
+
+    def token(self, test: str = "") -> Token:
+        """Return this cluster as a token, for a `Pkcs11Door`.
+
+        Args:
+            test: to which it belongs, for people.
+        """
+        return Token(
+            self.id,
+            test,
+            self.profile,
+            lambda name: self.client(name, login=False),
+            self._world.source.random,
+            lambda: self._scheduler.now_ns,
+            self.sites,
+        )
 
     # -- the end ---------------------------------------------------------------------------------
 
