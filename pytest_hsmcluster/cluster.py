@@ -32,6 +32,8 @@ from .history.journal import Journal
 from .keys.masking import MaskingKey
 from .keys.source import KeySource, SeededSource, SystemSource
 from .network.simulated import Network
+from .pkcs11.library_client import LibraryClient
+from .pkcs11.token import Token
 from .service.accounts import Accounts, UserType, account
 from .service.administration import Administration
 from .service.backup import Backup
@@ -40,7 +42,6 @@ from .service.hsm import Hsm, World
 from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
-from .pkcs11.token import Token
 from .sim.clock import HsmClock, to_ns
 from .sim.entropy import Entropy
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
@@ -306,7 +307,7 @@ class HsmCluster:
             self.id,
             test,
             self.profile,
-            lambda name: self.client(name, login=False),
+            lambda name: LibraryClient(self._operations(name), self._driver),
             self._world.source.random,
             lambda: self._scheduler.now_ns,
             self.sites,

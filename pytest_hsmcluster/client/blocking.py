@@ -1,13 +1,12 @@
 """What does a blocking application call?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from ..cryptoki import CKA
 from ..drivers.blocking import BlockingDriver
-from ..errors import ClusterError
 from ..keys.mechanisms import Mechanism
 from ..sim.flow import Flow
 from .base import BaseClient
@@ -285,33 +284,6 @@ class Client(BaseClient):
     def get_attributes(self, key: KeyHandle) -> Mapping[CKA, Any]:
         """Return what is known of a key: CKA → value, CHECK_VALUE (3 bytes or None) included, never the key itself."""
         return self._drive(self._calls.get_attributes(key), "get_attributes")
-
-    def read_attributes(self, key: KeyHandle, wanted: Sequence[CKA]) -> Mapping[CKA, Any]:
-        """Return attributes as `C_GetAttributeValue` gives them: CKA → value, or the CKR that says why there is none."""
-        return self._drive(self._calls.read_attributes(key, wanted), "get_attributes")
-
-    def validate_key(self, key: KeyHandle, operation: str) -> int:
-        """Return the size of a key in bits, if the HSM that is asked has it and it may be used so.
-
-        Args:
-            operation: `encrypt`, `decrypt`, `sign`, `verify`.
-
-        Raises:
-            KeyNotOnHsm: the call was routed to an HSM that does not hold the key: retry.
-            KeyFunctionNotPermitted: its attributes forbid this use.
-
-        Source:
-            AWS CloudHSM User Guide, "Client SDK 5 configure tool": by default each `*Init` makes this call.
-        """
-        return self._drive(self._calls.validate_key(key, operation), "validate_key")
-
-    def refuse(self, operation: str, key: KeyHandle, error: ClusterError) -> None:
-        """Write down a call that a door refused by itself, and raise the refusal; no HSM is asked."""
-        self._drive(self._calls.refused(operation, key, error), operation)
-
-    def end_session_keys(self, keys: Sequence[KeyHandle]) -> None:
-        """End session keys whose PKCS#11 session was closed; an HSM that cannot be reached ends them with its session."""
-        self._process.end_session_keys([key.number for key in keys])
 
     def set_attribute(self, key: KeyHandle, attribute: CKA, value: object) -> None:
         """Change one attribute on every HSM that is believed up; nothing reconciles the others later.

@@ -4,13 +4,13 @@
 blocking and the awaited client differ in nothing but who drives the flow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from ..cryptoki import CKA
-from ..errors import ClusterError, UsageError
+from ..errors import UsageError
 from ..keys.kinds import KINDS
 from ..keys.mechanisms import GcmParams, Mechanism, digest
 from ..sim.clock import to_ns
@@ -152,15 +152,6 @@ class Calls:
 
     def get_attributes(self, key: KeyHandle) -> Flow[Mapping[CKA, Any]]:
         return self._operations.get_attributes(key)
-
-    def read_attributes(self, key: KeyHandle, wanted: Sequence[CKA]) -> Flow[Mapping[CKA, Any]]:
-        return self._operations.read_attributes(key, wanted)
-
-    def refused(self, name: str, key: KeyHandle, error: ClusterError) -> Flow[None]:
-        return self._operations.refused(name, key, error)
-
-    def validate_key(self, key: KeyHandle, operation: str) -> Flow[int]:
-        return self._operations.validate_key(key, operation)
 
     def set_attribute(self, key: KeyHandle, attribute: CKA, value: Any) -> Flow[None]:
         if not isinstance(attribute, CKA):

@@ -181,7 +181,7 @@ class Operations(Caller):
     def read_attributes(self, key: object, wanted: Sequence[CKA]) -> Flow[Mapping[CKA, Any]]:
         """Hand out attributes as `C_GetAttributeValue` does."""
         handle = check_handle(key, "read_attributes")
-        return self._use("get_attributes", handle, commands.ReadAttributes(handle.number, wanted))
+        return self._use("read_attributes", handle, commands.ReadAttributes(handle.number, wanted))
 
     def refused(self, name: str, key: object, error: ClusterError) -> Flow[None]:
         """Write down a call that the library refused by itself, and raise the refusal."""

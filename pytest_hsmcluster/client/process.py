@@ -139,7 +139,7 @@ class Process:
                     hsm.close_session(self.number, Cause.SESSION_END)
 
     def end_session_keys(self, handles: list[int]) -> None:
-        """End session keys with the PKCS#11 session in which they were made; nothing is sent that a fault could meet."""
+        """End session keys with the PKCS#11 session that made them; nothing is sent that a fault could meet."""
         with self.world.scheduler.alone:
             for handle in handles:
                 hsm = self.service.hsms.get(self.homes.pop(handle, ""))

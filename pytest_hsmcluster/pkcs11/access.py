@@ -10,8 +10,8 @@ from .refusals import Refused
 from .token import Token
 
 if TYPE_CHECKING:
-    from ..client.blocking import Client
     from ..client.handles import KeyHandle
+    from .library_client import LibraryClient
     from .sessions import Session
 
 
@@ -34,13 +34,13 @@ class Access:
         self.sessions: dict[int, Session] = {}
         self.objects = Objects()
         self.broken = ""
-        self._client: Client | None = None
+        self._client: LibraryClient | None = None
         self._logged_in = False
         self._left = False  # whether the last session was closed, and the client is logged in still
         self._over: list[KeyHandle] = []  # session keys whose session was closed
 
     @property
-    def client(self) -> "Client":
+    def client(self) -> "LibraryClient":
         """The application process."""
         if self._client is None:
             self._client = self.token.client(self.name)

@@ -114,7 +114,8 @@ def module() -> Path:
     if not MODULE.exists():
         raise UsageError(
             f"there is no {MODULE.name}: this package was installed without a C compiler. Install one "
-            "(Debian: apt-get install gcc libc6-dev), then pip install --force-reinstall --no-cache-dir pytest-hsmcluster"
+            "(Debian: apt-get install gcc libc6-dev), then "
+            "pip install --force-reinstall --no-cache-dir pytest-hsmcluster"
         )
     return MODULE
 

@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from ..client.handles import KeyHandle
 from ..cryptoki import CKR
 from ..errors import ApplicationDied, ClusterError, HsmUnavailable, SessionLimitReached, UsageError
-from ..history.places import Place
 from ..wire.frames import FrameError, Start, read_request, write_answer
 from ..wire.functions import FUNCTIONS, Function
 from .access import Access
@@ -105,7 +104,7 @@ class Application:
         sequence, function = 0, None
         about: list[int] = [0, 0]
         result: int = CKR.OK
-        why, outputs = "", ()
+        why, outputs = "", cast(Sequence[Any], ())
         try:
             sequence, function, arguments = read_request(frame)
             outputs = self._carried_out(function, arguments, about)

@@ -155,7 +155,8 @@ class Births:
         key = make(label, token)
         if taken:
             raise Refused(
-                CKR.ATTRIBUTE_VALUE_INVALID, f"another key has the label or id of key {label!r}, which was made all the same"
+                CKR.ATTRIBUTE_VALUE_INVALID,
+                f"another key has the label or id of key {label!r}, which was made all the same",
             )
         return self._application.give(session, key)
 
@@ -176,7 +177,9 @@ def _generated(mechanism: CKM, operation: str) -> str:
 
 def _agree(wanted: Mapping[CKA, Any], kind: str, part: CKO) -> None:
     if wanted.get(CKA.CLASS, part) != part or (CKA.KEY_TYPE in wanted and kind_of(wanted) != kind):
-        raise Refused(CKR.TEMPLATE_INCONSISTENT, f"the mechanism makes {kind} {part.name.lower()}s, the template does not")
+        raise Refused(
+            CKR.TEMPLATE_INCONSISTENT, f"the mechanism makes {kind} {part.name.lower()}s, the template does not"
+        )
 
 
 def _attributes(wanted: Mapping[CKA, Any], kind: str, part: CKO, made_here: bool = False) -> dict[CKA, Any]:

@@ -60,9 +60,7 @@ class Server:
         applications: those that have been connected.
     """
 
-    def __init__(
-        self, slots: Mapping[int, Token], gone: Mapping[int, str], called: Callable[[Called], object]
-    ) -> None:
+    def __init__(self, slots: Mapping[int, Token], gone: Mapping[int, str], called: Callable[[Called], object]) -> None:
         # A socket's path has 108 bytes at the most, and pytest's folders are deeper.
         self._folder = tempfile.mkdtemp(prefix="hsm-")
         self.path = str(Path(self._folder, "pkcs11"))

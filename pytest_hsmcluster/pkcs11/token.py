@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ..service.profile import Profile
 
 if TYPE_CHECKING:
-    from ..client.blocking import Client
     from ..client.sites import Sites
+    from .library_client import LibraryClient
 
 LABELS = {3: "cavium", 5: "hsm1"}
 """SDK → label of its token.
@@ -37,7 +37,7 @@ class Token:
     cluster: str
     test: str
     profile: Profile
-    client: "Callable[[str], Client]"
+    client: "Callable[[str], LibraryClient]"
     random: Callable[[int], bytes]
     now_ns: Callable[[], int]
     sites: "Sites"

@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ..cryptoki import CKM, CKR
-from ..keys.hashing import DIGESTS, HASHES
+from ..keys.hashing import DIGESTS
 from ..keys.parameters import GcmParams
 from ..wire.frames import MechanismGiven, Room
 from .handles import Object
@@ -166,7 +166,7 @@ class Uses:
         return use, use.stream
 
     def _update(self, name: str, session: Session, data: bytes | None, room: Room) -> list[Output]:
-        use, stream = self._stream(name, session)
+        _, stream = self._stream(name, session)
         most = stream.room(len(data or b""))
         if (told := only_length(room, most)) is not None:
             return [told]

@@ -101,9 +101,9 @@ class Profile:
     validate_key_at_init: bool = True
     """Whether `C_SignInit` and its like ask an HSM for the key (UG, `configure-pkcs11`: on by default)."""
     read_only_sessions: Literal["auto", "allowed", "refused"] = "auto"
-    """Sessions without CKF_RW_SESSION: "auto" is refused by SDK 5 (UG, "Known issues"), allowed by SDK 3 (inferred)."""
+    """Those without CKF_RW_SESSION: "auto" is refused by SDK 5 (UG, "Known issues"), allowed by SDK 3 (inferred)."""
     duplicates: Literal["allowed", "refused"] = "allowed"
-    """Whether a label or id that is taken is refused, and the key made all the same (SDK 3: crypto11, issues 19, 105)."""
+    """Whether a label or id that is taken is refused, and the key made nevertheless (SDK 3: crypto11#19, #105)."""
     device_error_sticks: bool = False
     """After CKR_DEVICE_ERROR nothing works until C_Initialize (aws-kms-xks-proxy reckons with it; krill, PR 761)."""
     handle_scope: Literal["login", "process"] = "login"

@@ -16,6 +16,7 @@ THREADS = tuple(
     f"drivers/{name}.py"
     for name in ("actors", "awaiting", "blocking", "company", "trio_awaiting", "turnstile", "watching")
 )
+THREADS += ("pkcs11/server.py",)
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "threads"))
 
 DOORS = {
@@ -33,8 +34,8 @@ DOORS = {
     "subprocess": (),
     "signal": (),
     "select": (),
-    "selectors": ("apptime/loops.py",),
-    "socket": (),
+    "selectors": ("apptime/loops.py", "pkcs11/server.py"),
+    "socket": ("pkcs11/server.py",),
     "queue": ("apptime/threads.py",),
     "sched": (),
 }

@@ -50,7 +50,9 @@ class GetAttributes(Command):
 
 
 class ReadAttributes(GetAttributes):
-    """Hand out attributes as `C_GetAttributeValue` does; of one that is not given out the return value that says why."""
+    """Hand out attributes as `C_GetAttributeValue` does, or the return value that says why one is not given out."""
+
+    name = "read_attributes"
 
     def __init__(self, handle: int, wanted: Sequence[CKA]) -> None:
         super().__init__(handle)
