@@ -32,6 +32,8 @@ from .history.journal import Journal
 from .keys.masking import MaskingKey
 from .keys.source import KeySource, SeededSource, SystemSource
 from .network.simulated import Network
+from .pkcs11.library_client import LibraryClient
+from .pkcs11.token import Token
 from .service.accounts import Accounts, UserType, account
 from .service.administration import Administration
 from .service.backup import Backup
@@ -294,6 +296,22 @@ class HsmCluster:
         """
         if (company := self._driver.company()) is not None:
             self.order = company.order
+
+    def token(self, test: str = "") -> Token:
+        """Return this cluster as a token, for a `Pkcs11Door`.
+
+        Args:
+            test: to which it belongs, for people.
+        """
+        return Token(
+            self.id,
+            test,
+            self.profile,
+            lambda name: LibraryClient(self._operations(name), self._driver),
+            self._world.source.random,
+            lambda: self._scheduler.now_ns,
+            self.sites,
+        )
 
     # -- the end ---------------------------------------------------------------------------------
 

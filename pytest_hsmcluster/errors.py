@@ -3,6 +3,7 @@
     Exception
     ├── ClusterError            what an application may meet in production
     │   ├── KeyNotOnHsm             the HSM that was asked does not hold the key
+    │   │   └── StaleHandle             a PKCS#11 object handle whose session or login is over
     │   ├── TooFewCopies            a create did not reach enough HSMs
     │   ├── KeyUnavailable          SDK 5's availability check refused the key
     │   ├── HsmBusy                 throttled (HSM code 0xBB)
@@ -88,6 +89,10 @@ class KeyNotOnHsm(ClusterError):
     ckr = CKR.KEY_HANDLE_INVALID
     ckr_sdk3 = CKR.OBJECT_HANDLE_INVALID
     hsm_code = 0xA8
+
+
+class StaleHandle(KeyNotOnHsm):
+    """A PKCS#11 object handle from before: its session was closed, or its login ended.  No HSM was asked."""
 
 
 class TooFewCopies(ClusterError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .client.blocking import Client
     from .cluster import HsmCluster
     from .history.history import History
+    from .pkcs11.door import Pkcs11Door
     from .sim.clock import HsmClock
     from .trial import Trial
 
@@ -107,6 +108,12 @@ def hsm_config_file(hsm_cluster: "HsmCluster", tmp_path: Path) -> Callable[..., 
         return write_config_file(cluster or hsm_cluster, folder, settings)
 
     return write
+
+
+@pytest.fixture
+def hsm_pkcs11(_hsm_trial: "Trial", hsm_cluster: "HsmCluster") -> "Pkcs11Door":
+    """The PKCS#11 library for unmodified applications: `.module`, `.token_label`, `.user_pin`, `.slot_id`, `.env`."""
+    return _hsm_trial.door()
 
 
 @pytest.fixture

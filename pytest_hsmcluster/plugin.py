@@ -23,6 +23,7 @@ from .fixtures import hsm_cluster_factory as hsm_cluster_factory
 from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
+from .fixtures import hsm_pkcs11 as hsm_pkcs11
 from .keeping import JUDGED, PARTS, TRIAL
 from .markers import CLUSTER, OURS, SIGNATURES, SWEEP, levels, orders_asked
 from .options import SETTINGS, add_options, read_settings
@@ -161,8 +162,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
     Here a finding is a failure of the test; in a fixture's teardown it would be an error beside a pass, and no xfail.
     """
-    result = yield
-    trial = item.stash.get(TRIAL, None)
+    try:
+        result = yield
+    finally:
+        if (trial := item.stash.get(TRIAL, None)) is not None:
+            trial.raise_failures()  # what an application made of it comes second
     # A TestCase keeps its failure here instead of raising it; it comes first, the findings become a section.
     if trial is not None and not getattr(item, "_excinfo", None) and trial.findings():
         raise BrokenPromise("\n".join(trial.findings()), pytrace=False)  # type: ignore[call-arg]

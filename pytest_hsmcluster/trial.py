@@ -15,6 +15,7 @@ from .options import SETTINGS
 
 if TYPE_CHECKING:
     from .cluster import HsmCluster
+    from .pkcs11.door import Pkcs11Door
 
 
 class Trial:
@@ -56,6 +57,7 @@ class Trial:
         self.clusters: list[HsmCluster] = []
         self.storm = (0, 0)
         self.settle: Callable[[], None] = lambda: None
+        self._door: Pkcs11Door | None = None
         self._stormy = False
         self._findings: list[str] | None = None
 
@@ -83,6 +85,7 @@ class Trial:
             MUTANTS[self.case.mutant].apply(cluster)
         cluster.sites.ground = Ground(self.item.config.rootpath, self.item.config.getini("python_files"))
         self.clusters.append(cluster)
+        self._put_behind_the_door(cluster)
         if self._stormy and number == 1:
             self._install()
         return cluster
@@ -118,6 +121,27 @@ class Trial:
                 cluster.join_application()
             yield
 
+    def door(self) -> "Pkcs11Door":
+        """Return the PKCS#11 door to the clusters of this test, those that are made later too."""
+        from .pkcs11.door import Pkcs11Door
+
+        if self._door is None:
+            self._door = Pkcs11Door()
+            for cluster in self.clusters:
+                self._put_behind_the_door(cluster)
+        return self._door
+
+    def _put_behind_the_door(self, cluster: "HsmCluster") -> None:
+        if self._door is not None:
+            pin = f"{cluster.default_user}:{cluster.default_password}"
+            self._door.add(cluster.token(self.item.nodeid), pin)
+
+    def raise_failures(self) -> None:
+        """Raise what went wrong behind the PKCS#11 library, where no exception can pass."""
+        failures = self._door.failures if self._door else []
+        if failures:
+            raise failures[0]
+
     def begin_storm(self) -> None:
         """Install the faults: what fixtures did until now was done in peace.
 
@@ -146,6 +170,8 @@ class Trial:
         with ExitStack() as stack:
             for cluster in self.clusters:
                 stack.callback(cluster.close)
+            if self._door is not None:
+                stack.callback(self._door.close)
 
     def _install(self) -> None:
         chaos = self.clusters[0].chaos

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..cryptoki import CKA, CKO
+from ..errors import ClusterError
 from ..keys.attributes import usable_template
 from ..keys.mechanisms import Mechanism
 from ..service import commands
@@ -176,6 +177,26 @@ class Operations(Caller):
         """Hand out what is known of a key."""
         handle = check_handle(key, "get_attributes")
         return self._use("get_attributes", handle, commands.GetAttributes(handle.number))
+
+    def read_attributes(self, key: object, wanted: Sequence[CKA]) -> Flow[Mapping[CKA, Any]]:
+        """Hand out attributes as `C_GetAttributeValue` does."""
+        handle = check_handle(key, "read_attributes")
+        return self._use("read_attributes", handle, commands.ReadAttributes(handle.number, wanted))
+
+    def refused(self, name: str, key: object, error: ClusterError) -> Flow[None]:
+        """Write down a call that the library refused by itself, and raise the refusal."""
+
+        def body(call: Call) -> Answered:
+            self._sites.notes[call.op] = str(error)
+            raise error
+            yield  # a flow that waits for nothing
+
+        return self._operation(name, body, key=check_handle(key, name))
+
+    def validate_key(self, key: object, operation: str) -> Flow[int]:
+        """Ask whether a key is there and may be used so; hand out its size."""
+        handle = check_handle(key, "validate_key")
+        return self._use("validate_key", handle, commands.ValidateKey(handle.number, operation))
 
     def random(self, count: int) -> Flow[bytes]:
         """Hand out random bytes."""

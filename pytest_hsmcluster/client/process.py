@@ -138,6 +138,14 @@ class Process:
                 if hsm.alive and not self.network.is_cut(self.application, hsm.id):
                     hsm.close_session(self.number, Cause.SESSION_END)
 
+    def end_session_keys(self, handles: list[int]) -> None:
+        """End session keys with the PKCS#11 session that made them; nothing is sent that a fault could meet."""
+        with self.world.scheduler.alone:
+            for handle in handles:
+                hsm = self.service.hsms.get(self.homes.pop(handle, ""))
+                if hsm is not None and hsm.alive and handle in hsm.store.keys:
+                    hsm.store.remove(handle, Cause.SESSION_END)
+
     def check_alive(self) -> None:
         """Refuse to go on after the process has ended.
 

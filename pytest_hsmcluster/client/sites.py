@@ -96,11 +96,13 @@ class Sites:
     Attributes:
         ground: whose file is whose; None is that of the current directory.
         marks: number of an operation → what `here()` returned for it.
+        notes: number of an operation → what was wrong with the call itself.
     """
 
     def __init__(self) -> None:
         self.ground: Ground | None = None
         self.marks: dict[int, Mark] = {}
+        self.notes: dict[int, str] = {}
         self._tasks: WeakKeyDictionary[object, int] = WeakKeyDictionary()
         self._seen_tasks = 0
         self._depth_before: int | None = None
@@ -132,9 +134,16 @@ class Sites:
         # `create_task(client.sign(...))` has no caller on the stack, but Python may have kept who made the coroutine.
         return second or Site(ground.chosen(task_origin()), None)
 
+    def caller(self) -> Place | None:
+        """Return the line that calls just now; None where nobody can be named."""
+        return self._known(self.here()).place
+
     def __call__(self, op: int) -> Site:
         """Return the site of an operation; of one that there has not been nothing is known."""
-        mark = self.marks.get(op, UNKNOWN)
+        site, why = self._known(self.marks.get(op, UNKNOWN)), self.notes.get(op)
+        return site._replace(why=why) if why else site
+
+    def _known(self, mark: Mark) -> Site:
         if isinstance(mark, Site):
             return mark
         assert self.ground is not None, "what is noted was judged"

@@ -36,10 +36,12 @@ class Site(NamedTuple):
         place: `OURS` for a fixture's call; None when nobody can be named.
         caller: which thread or task it was, a number with no other meaning; None when that cannot be told, as of a
             task that was made for this one call.
+        why: what was wrong with the call itself, if it came through the PKCS#11 library and never reached an HSM.
     """
 
     place: Place | None
     caller: int | None
+    why: str = ""
 
 
 UNKNOWN = Site(None, None)

@@ -22,11 +22,14 @@ class GcmParams:
         iv: for encryption None or zeros, since the HSM makes it. For decryption with
             `CKM.AES_GCM` the 12 bytes of the IV where it does not stand before the
             ciphertext.
+        begun_iv: for encryption an IV that the HSM made for this very operation when it
+            began, as `C_EncryptInit` does.
     """
 
     aad: bytes = b""
     tag_bits: int = 128
     iv: bytes | None = None
+    begun_iv: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def gcm_encrypt(name: str, material: Material, data: bytes, params: object, sour
         if given.iv is not None and (name == "CLOUDHSM_AES_GCM" or given.iv != bytes(IV_BYTES)):
             allowed = "none" if name == "CLOUDHSM_AES_GCM" else "none or 12 zero bytes"
             raise wrong(name, f"makes its own IV and takes {allowed} from the caller")
-    iv = source.random(IV_BYTES)
+    iv = given.begun_iv or source.random(IV_BYTES)
     return iv + gcm_seal(material, iv, data, given.aad, given.tag_bits)
 
 

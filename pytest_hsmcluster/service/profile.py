@@ -95,6 +95,20 @@ class Profile:
     backoff_cap_ns: int = 2 * NS
     """Longest such pause (guess)."""
 
+    # -- the PKCS#11 library ---
+    sessions_per_application: int = 1024
+    """UG, "Quotas"."""
+    validate_key_at_init: bool = True
+    """Whether `C_SignInit` and its like ask an HSM for the key (UG, `configure-pkcs11`: on by default)."""
+    read_only_sessions: Literal["auto", "allowed", "refused"] = "auto"
+    """Those without CKF_RW_SESSION: "auto" is refused by SDK 5 (UG, "Known issues"), allowed by SDK 3 (inferred)."""
+    duplicates: Literal["allowed", "refused"] = "allowed"
+    """Whether a label or id that is taken is refused, and the key made nevertheless (SDK 3: crypto11#19, #105)."""
+    device_error_sticks: bool = False
+    """After CKR_DEVICE_ERROR nothing works until C_Initialize (aws-kms-xks-proxy reckons with it; krill, PR 761)."""
+    handle_scope: Literal["login", "process"] = "login"
+    """How long object handles mean their keys (PKCS #11 v2.40, C_Logout: until the logout)."""
+
     # -- switches ---
     crash_peer: Literal["reset", "silence"] = "reset"
     """What the peer of a crashed HSM sees (guess)."""
@@ -106,6 +120,11 @@ class Profile:
             self._check(field.name, getattr(self, field.name))
         if self.pinned_to is not None and self.routing != "pinned":
             raise UsageError(f"pinned_to={self.pinned_to!r} has a meaning only with routing='pinned'")
+
+    @property
+    def read_only_sessions_offered(self) -> bool:
+        """Whether sessions without CKF_RW_SESSION can be opened."""
+        return self.read_only_sessions == "allowed" or (self.read_only_sessions == "auto" and self.sdk == 3)
 
     def _check(self, name: str, value: Any) -> None:
         if name in _CHOICES:
@@ -173,6 +192,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "create_returns": ("auto", "all tried", "enough"),
     "retry_mode": ("off", "standard"),
     "crash_peer": ("reset", "silence"),
+    "read_only_sessions": ("auto", "allowed", "refused"),
+    "duplicates": ("allowed", "refused"),
+    "handle_scope": ("login", "process"),
 }
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Profile)}
 

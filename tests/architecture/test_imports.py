@@ -27,6 +27,7 @@ THREADS = tuple(
     )
 )
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "patching", "threads"))
+THREADS += ("pkcs11/server.py",)
 
 DOORS = {
     "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/dates.py", "apptime/neighbours.py"),
@@ -43,8 +44,8 @@ DOORS = {
     "subprocess": (),
     "signal": (),
     "select": (),
-    "selectors": ("apptime/loops.py",),
-    "socket": (),
+    "selectors": ("apptime/loops.py", "pkcs11/server.py"),
+    "socket": ("pkcs11/server.py",),
     "queue": ("apptime/threads.py",),
     "sched": (),
 }

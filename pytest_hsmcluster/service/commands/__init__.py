@@ -29,6 +29,8 @@ from .lookups import FindKeys as FindKeys
 from .lookups import GetAttributes as GetAttributes
 from .lookups import PublicKey as PublicKey
 from .lookups import Random as Random
+from .lookups import ReadAttributes as ReadAttributes
+from .lookups import ValidateKey as ValidateKey
 from .sessions import Login as Login
 from .sessions import Logout as Logout
 from .uses import Decrypt as Decrypt

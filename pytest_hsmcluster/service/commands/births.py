@@ -42,12 +42,15 @@ class Birth(Command):
     def attributes(
         self, made: Material, origin: Origin, template: Mapping[CKA, Any] | None, base: Attributes | None = None
     ) -> Attributes:
-        """Return the attributes of one new key."""
+        """Return the attributes of one new key; of a pair each half may have a label of its own in its template."""
+        label = self.label
+        if made.part is CKO.PUBLIC_KEY and origin == "generate" and template and CKA.LABEL in template:
+            label = ""
         return new_attributes(
             made.kind,
             made.part,
             origin=origin,
-            label=self.label,
+            label=label,
             token=self.token,
             template=template,
             bits=made.bits,

@@ -1,12 +1,13 @@
 """What does an HSM tell about keys, and what does it give out besides?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...cryptoki import CKA, CKO, CKR
 from ...errors import TemplateInvalid
+from ...keys.reading import read_attribute
 from ..keystore import StoredKey
-from .base import Command
+from .base import Command, permit
 
 if TYPE_CHECKING:
     from ..calls import Call
@@ -46,6 +47,46 @@ class GetAttributes(Command):
     def work(self, hsm: "Hsm", call: "Call") -> dict[CKA, Any]:
         key = hsm.key_for(call, self.handle)
         return {**key.attributes, CKA.CHECK_VALUE: key.material.check_value()}
+
+
+class ReadAttributes(GetAttributes):
+    """Hand out attributes as `C_GetAttributeValue` does, or the return value that says why one is not given out."""
+
+    name = "read_attributes"
+
+    def __init__(self, handle: int, wanted: Sequence[CKA]) -> None:
+        super().__init__(handle)
+        self.wanted = wanted
+
+    def work(self, hsm: "Hsm", call: "Call") -> dict[CKA, Any]:
+        key = hsm.key_for(call, self.handle)
+        found: dict[CKA, Any] = {}
+        for name in self.wanted:
+            try:
+                found[name] = read_attribute(key.attributes, key.material, name)
+            except TemplateInvalid as refusal:
+                found[name] = CKR(refusal.ckr)
+        return found
+
+
+class ValidateKey(Command):
+    """Say how large a key is, in bits, if it is here and may be used so; `C_SignInit` and its like ask before a use.
+
+    Source:
+        AWS CloudHSM User Guide, "Client SDK 5 configure tool": `--disable-validate-key-at-init`.
+    """
+
+    name = "validate_key"
+    changes = False
+
+    def __init__(self, handle: int, operation: str) -> None:
+        self.handle = handle
+        self.operation = operation
+
+    def work(self, hsm: "Hsm", call: "Call") -> int:
+        key = hsm.key_for(call, self.handle)
+        permit(key, self.operation, hsm)
+        return key.material.bits
 
 
 class CheckKey(Command):

@@ -1,0 +1,81 @@
+"""What does a test hold of the PKCS#11 library?"""
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from .active import SLOTS, module
+from .application import Called
+from .token import Token
+
+if TYPE_CHECKING:
+    from .server import Server
+
+
+class Pkcs11Door:
+    """The way in for applications that load a PKCS#11 library: one test's clusters, each a token in a slot of its own.
+
+    Attributes:
+        module: path of the shared library, for whoever loads it.
+        token_label: of the first cluster's token: `hsm1`, or `cavium` under SDK 3.
+        slot_id: number of its slot.
+        user_pin: `<user>:<password>` of the default crypto user there.
+        calls: every call of the library, in this process and through the socket, in order.
+    """
+
+    def __init__(self) -> None:
+        self.module = str(module())
+        self.calls: list[Called] = []
+        self.slots: dict[int, Token] = {}
+        self._pins: dict[int, str] = {}
+        self._server: Server | None = None
+        self._open = ExitStack()
+        SLOTS.carry()
+        self._open.enter_context(SLOTS.listening(self.calls.append))
+
+    def add(self, token: Token, user_pin: str) -> int:
+        """Put a cluster behind the door, and return the number of its slot."""
+        number = SLOTS.add(token)
+        self.slots[number] = token
+        self._pins[number] = user_pin
+        return number
+
+    @property
+    def slot_id(self) -> int:
+        return next(iter(self.slots))
+
+    @property
+    def token_label(self) -> str:
+        return self.slots[self.slot_id].label
+
+    @property
+    def user_pin(self) -> str:
+        return self._pins[self.slot_id]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which another process finds this test's clusters: `HSMCLUSTER_PKCS11_SOCKET`."""
+        from .server import SOCKET_VARIABLE, Server
+
+        if self._server is None:
+            self._server = Server(self.slots, SLOTS.gone, self.calls.append)
+            self._open.callback(self._server.close)
+        return {SOCKET_VARIABLE: self._server.path}
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """Exceptions that no return value says; whoever asks takes them away."""
+        applications = [SLOTS.application, *(self._server.applications if self._server else ())]
+        found = [error for one in applications for error in one.failures]
+        for one in applications:
+            one.failures.clear()
+        return found
+
+    def close(self) -> None:
+        """Shut the door: its slots are gone, and whoever is connected is hung up on."""
+        self._open.close()
+        for number in self.slots:
+            SLOTS.remove(number)
+        self.slots = {}
+
+    def __repr__(self) -> str:
+        return f"<Pkcs11Door to {', '.join(token.cluster for token in self.slots.values()) or 'nothing'}>"

@@ -1,0 +1,166 @@
+"""How do other processes come in?
+
+A Unix socket in a directory that only its user can open.  Each thread of another process has a connection of its own;
+those of one process are one application.  One thread serves them all, a frame at a time: simulated time is one.
+"""
+
+import os
+import selectors
+import shutil
+import socket
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from ..wire.functions import LIMIT
+from .application import Application, Called, log
+from .token import Token
+
+SOCKET_VARIABLE: Final = "HSMCLUSTER_PKCS11_SOCKET"
+_SIZE: Final = struct.Struct("<I")
+_HELLO: Final = struct.Struct("<QQQ")
+_PEER: Final = struct.Struct("iII")  # pid, uid, gid of SO_PEERCRED
+
+
+class _Connection:
+    """One connection: what has come of a frame so far, and whose it is."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self.peer = peer
+        self.received = bytearray()
+        self.application: Application | None = None
+        self.key: tuple[int, int] = (0, 0)
+
+    def frame(self) -> bytes | None:
+        """Return the next whole frame, or None.
+
+        Raises:
+            ValueError: its length is none that a library of ours sends.
+        """
+        if len(self.received) < _SIZE.size:
+            return None
+        (size,) = _SIZE.unpack_from(self.received)
+        if not 0 < size <= LIMIT:
+            raise ValueError(f"a frame of {size} bytes")
+        if len(self.received) < _SIZE.size + size:
+            return None
+        frame = bytes(self.received[_SIZE.size : _SIZE.size + size])
+        del self.received[: _SIZE.size + size]
+        return frame
+
+
+class Server:
+    """Serves the socket, from when it is made until it is closed.
+
+    Attributes:
+        path: of the socket.
+        applications: those that have been connected.
+    """
+
+    def __init__(self, slots: Mapping[int, Token], gone: Mapping[int, str], called: Callable[[Called], object]) -> None:
+        # A socket's path has 108 bytes at the most, and pytest's folders are deeper.
+        self._folder = tempfile.mkdtemp(prefix="hsm-")
+        self.path = str(Path(self._folder, "pkcs11"))
+        self.applications: list[Application] = []
+        self._slots, self._gone, self._called = slots, gone, called
+        self._by_process: dict[tuple[int, int], Application] = {}
+        self._connections: dict[socket.socket, _Connection] = {}
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self.path)
+        self._listener.listen(128)
+        self._listener.setblocking(False)
+        self._ended, self._end = socket.socketpair()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._ended, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="hsmcluster pkcs11", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Hang up on everybody; the socket is gone."""
+        self._end.close()
+        self._thread.join()
+        for connection in list(self._connections.values()):
+            self._hang_up(connection)
+        for one in (self._listener, self._ended):
+            one.close()
+        self._selector.close()
+        for application in self.applications:
+            application.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._ended:
+                    return
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._receive(self._connections[key.fileobj])  # type: ignore[index]
+
+    def _accept(self) -> None:
+        peer, _ = self._listener.accept()
+        _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if uid != os.getuid():
+            log.warning("user %d is not let in: the socket is that of user %d", uid, os.getuid())
+            peer.close()
+            return
+        self._connections[peer] = _Connection(peer)
+        self._selector.register(peer, selectors.EVENT_READ)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            data = connection.peer.recv(1 << 16)
+            if not data:
+                raise ConnectionError("it hung up")
+            connection.received += data
+            while (frame := connection.frame()) is not None:
+                self._carry_out(connection, frame)
+        except (OSError, ValueError, struct.error) as error:
+            if not isinstance(error, ConnectionError):
+                log.warning("a connection is closed: %s", error)
+            self._hang_up(connection)
+
+    def _carry_out(self, connection: _Connection, frame: bytes) -> None:
+        if connection.application is None:
+            zero, pid, era = _HELLO.unpack(frame)
+            if zero:
+                raise ValueError("it does not say who it is")
+            connection.key = pid, era
+            connection.application = self._application(connection.key)
+            return
+        answer = connection.application.answer(frame)
+        connection.peer.setblocking(True)
+        connection.peer.sendall(_SIZE.pack(len(answer)) + answer)
+
+    def _application(self, key: tuple[int, int]) -> Application:
+        """Return the application of a process, from one C_Initialize to the C_Finalize."""
+        found = self._by_process.get(key)
+        if found is None:
+            found = Application(_name_of(key[0]), lambda: self._slots, self._gone, self._called)
+            self._by_process[key] = found
+            self.applications.append(found)
+        return found
+
+    def _hang_up(self, connection: _Connection) -> None:
+        """Close a connection; with its last one an application is over, as it is when it dies without a word."""
+        self._selector.unregister(connection.peer)
+        connection.peer.close()
+        del self._connections[connection.peer]
+        if any(other.key == connection.key for other in self._connections.values()):
+            return
+        application = self._by_process.pop(connection.key, None)
+        if application is not None:
+            application.end()
+
+
+def _name_of(pid: int) -> str:
+    """Return what a process calls itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() or "app"
+    except (OSError, UnicodeDecodeError):
+        return "app"

@@ -1,0 +1,48 @@
+"""What is a token: one cluster, as a PKCS#11 application sees it?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..service.profile import Profile
+
+if TYPE_CHECKING:
+    from ..client.sites import Sites
+    from .library_client import LibraryClient
+
+LABELS = {3: "cavium", 5: "hsm1"}
+"""SDK → label of its token.
+
+Source:
+    Issue 7 of awsdocs/aws-cloudhsm-user-guide and issue 18 of crypto11 (SDK 3), issue 421 of mtrojnar/osslsigncode
+    (SDK 5): field reports.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Token:
+    """One cluster behind the door.
+
+    Attributes:
+        cluster: its id.
+        test: the test that it belongs to, for people; empty outside of pytest.
+        profile: numbers and switches in force.
+        client: makes a client: one application process, not logged in.
+        random: returns random bytes from where the HSMs have theirs.
+        now_ns: the present simulated instant.
+        free: keys that still fit on the fullest HSM.
+        sites: who called what.
+    """
+
+    cluster: str
+    test: str
+    profile: Profile
+    client: "Callable[[str], LibraryClient]"
+    random: Callable[[int], bytes]
+    now_ns: Callable[[], int]
+    sites: "Sites"
+
+    @property
+    def label(self) -> str:
+        """CK_TOKEN_INFO's label."""
+        return LABELS[self.profile.sdk]
