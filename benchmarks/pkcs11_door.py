@@ -53,7 +53,9 @@ def main() -> None:
         for worker in workers.values():
             worker.end()
         door.close()
-    print("| what | SoftHSM2 µs | in process µs | against SoftHSM2 | socket µs | against SoftHSM2 |\n" + "|---" * 6 + "|")
+    print(
+        "| what | SoftHSM2 µs | in process µs | against SoftHSM2 | socket µs | against SoftHSM2 |\n" + "|---" * 6 + "|"
+    )
     for row, sides in seen.items():
         cells = [us(sides["SoftHSM2"])]
         for who in ("in process", "socket"):
