@@ -14,8 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-P256 = bytes.fromhex("06082a8648ce3d030107")  # DER of secp256r1's object identifier
-
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -39,7 +37,10 @@ def run(hsm_pkcs11: Any, tmp_path: Path) -> Run:
     The program is to end with `code`; None is any.
     """
 
-    def running(command: Sequence[object], code: int | None = 0, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def running(
+        command: Sequence[object], code: int | None = 0, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        __tracebackhide__ = True  # a traceback would show the variables, and a PIN among them
         done = subprocess.run(
             [str(word) for word in command],
             env={**os.environ, "LC_ALL": "C", **hsm_pkcs11.env, **variables},
@@ -50,7 +51,8 @@ def run(hsm_pkcs11: Any, tmp_path: Path) -> Run:
             errors="replace",
             timeout=120,
         )
-        assert code is None or done.returncode == code, f"{command[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if code is not None and done.returncode != code:
+            pytest.fail(f"{command[0]} ended with {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
         return done
 
     return running
