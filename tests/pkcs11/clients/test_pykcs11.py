@@ -131,6 +131,20 @@ def test_a_create_that_failed_half_way_is_found_by_looking(session, hsm_chaos, h
     hsm_check.no_duplicate_labels()
 
 
+@pytest.mark.hsm_cluster(sdk=5)
+def test_a_handle_of_a_closed_session_names_the_line_that_got_it(library, session, hsm_pkcs11):
+    """The line is the test's, and none of PyKCS11's own."""
+    other = library.openSession(hsm_pkcs11.slot_id, CKF_SERIAL_SESSION | CKF_RW_SESSION)
+    key = session.generateKey([*AES, *USES, (CKA_VALUE_LEN, 32), (CKA_LABEL, "dek")])
+    session.closeSession()
+    with pytest.raises(PyKCS11.PyKCS11Error, match="CKR_KEY_HANDLE_INVALID"):
+        other.encrypt(key, b"x", Mechanism(CKM_AES_CBC_PAD, bytes(16)))
+
+    why = hsm_pkcs11.calls[-1].why
+    assert "stored by tests/pkcs11/clients/test_pykcs11.py:" in why
+    assert why.endswith("find the key again")
+
+
 def test_two_clients_share_one_library(hsm_pkcs11, handed_over):
     """python-pkcs11 and PyKCS11 load the same module: one application, one login, each other's keys."""
     pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed: pip install python-pkcs11")
