@@ -92,7 +92,7 @@ def verified() -> Callable[[Any, bytes, bytes], bool]:
 
 @pytest.fixture
 def handed_over(hsm_pkcs11: Any) -> Iterator[None]:
-    """For the test the library belongs to nobody in this process; python-pkcs11 initialises it anew when it is next used.
+    """For the test the library belongs to nobody in this process; python-pkcs11 initialises it anew afterwards.
 
     A library is initialised once for a process: PyKCS11 ends that when it is unloaded, and python-pkcs11 cannot know.
     """

@@ -132,7 +132,7 @@ def test_another_process_comes_in_by_the_socket(hsm_pkcs11, hsm_cluster, hsm_che
 
 @pytest.mark.hsm_chaos("kill-mid-create", checks=())
 def test_another_process_sees_a_failed_create(hsm_pkcs11, hsm_check, run):
-    """The HSM that makes the key is lost before the first copy: the application ends with an error, and nothing is left."""
+    """The HSM that makes the key is lost before the first copy: the application fails, and nothing is left."""
     environment = {"MODULE": hsm_pkcs11.module, "TOKEN": hsm_pkcs11.token_label, "PIN": hsm_pkcs11.user_pin}
     done = run([sys.executable, "-c", APPLICATION], code=1, **environment)
     assert "pkcs11.exceptions" in done.stderr
