@@ -72,6 +72,13 @@ def test_a_certificate_request_is_signed_inside(openssl, uri, keys, tmp_path, hs
     assert [event.name for event in hsm_history.of("ok")].count("sign") == 1
 
 
+@pytest.mark.hsm_cluster(sdk=3, read_only_sessions="auto")
+def test_sdk_3_needs_no_switch(openssl, uri, keys):
+    """It opens read-only sessions as they are; its token is called `cavium`."""
+    assert "token=cavium" in uri("ec")
+    openssl("req", "-new", *ENGINE, "-key", uri("ec"), "-sha256", "-out", "request")
+
+
 def test_a_box_is_opened_inside(openssl, uri, keys, tmp_path):
     """`cryptography` encrypts with OAEP under the public key that the engine exports, and the engine decrypts."""
     openssl(

@@ -117,6 +117,25 @@ def test_a_wrapped_key_is_rfc_3394s(session):
     assert bytes(session.decrypt(again, session.encrypt(dek, b"x", cbc), cbc)) == b"x"
 
 
+@pytest.mark.hsm_cluster(sweep=False, routing="pinned", pinned_to="hsm-1")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("CKR_OBJECT_HANDLE_INVALID", marks=pytest.mark.hsm_cluster(sdk=3)),
+        pytest.param("CKR_KEY_HANDLE_INVALID", marks=pytest.mark.hsm_cluster(sdk=5)),
+    ],
+)
+def test_a_miss_has_the_number_of_its_sdk_and_the_retry_heals(session, hsm_chaos, hsm_check, name):
+    """hsm-3 never got the copy; the next call goes elsewhere.  A signature is two calls, and each is routed."""
+    with hsm_chaos.fail_clone("hsm-3"):
+        _, private = pair(session, "signer")
+    with hsm_chaos.route_to("hsm-3"):
+        with pytest.raises(PyKCS11.PyKCS11Error, match=name):
+            session.sign(private, b"I owe you", SIGN)
+    session.sign(private, b"I owe you", SIGN)
+    hsm_check.misses_retried()
+
+
 @pytest.mark.hsm_cluster(sdk=5)
 def test_a_create_that_failed_half_way_is_found_by_looking(session, hsm_chaos, hsm_check, hsm_history):
     """The HSM that makes the key dies before the first copy: an error, and `findObjects` says that there is none."""

@@ -1,6 +1,7 @@
 """Does `python-pkcs11` work with the door: in the test's own process, and over the socket?"""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -28,7 +29,8 @@ def pair(session, label):
     return session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(store=True, label=label)
 
 
-def test_a_key_encrypts_here_and_is_told_by_its_label(session):
+@pytest.mark.parametrize("sdk", [pytest.param(sdk, marks=pytest.mark.hsm_cluster(sdk=sdk)) for sdk in (3, 5)])
+def test_a_key_encrypts_here_and_is_told_by_its_label(session, sdk):
     """Generate, find, encrypt, decrypt, delete."""
     session.generate_key(KeyType.AES, 256, label="kek", store=True)
     key = session.get_key(label="kek", object_class=ObjectClass.SECRET_KEY)
@@ -106,6 +108,23 @@ def test_the_library_is_loaded_once_and_each_test_has_a_slot_of_its_own(hsm_pkcs
     assert [slot.slot_id for slot in library.get_slots()] == [hsm_pkcs11.slot_id]
     assert list(session.get_objects()) == []
     session.generate_key(KeyType.AES, 256, label="left behind", store=True)
+
+
+def test_threads_with_a_session_each_work_side_by_side(hsm_pkcs11, session):
+    """python-pkcs11 gives up the GIL within the library, so threads do meet there; one login serves them all."""
+    token = pkcs11.lib(hsm_pkcs11.module).get_token(token_label=hsm_pkcs11.token_label)
+    session.generate_key(KeyType.AES, 256, label="kek", store=True)
+
+    def work(number):
+        with token.open(rw=True) as own:
+            key = own.get_key(label="kek")
+            for turn in range(20):
+                text = bytes([number, turn])
+                assert key.decrypt(key.encrypt(text, mechanism_param=bytes(16)), mechanism_param=bytes(16)) == text
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
 
 
 APPLICATION = """
