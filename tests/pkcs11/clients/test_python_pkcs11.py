@@ -131,8 +131,10 @@ APPLICATION = """
 import os
 import pkcs11
 
+with open(os.environ["PIN_FILE"], encoding="utf-8") as file:
+    pin = file.read()
 token = pkcs11.lib(os.environ["MODULE"]).get_token(token_label=os.environ["TOKEN"])
-with token.open(user_pin=os.environ["PIN"], rw=True) as session:
+with token.open(user_pin=pin, rw=True) as session:
     key = session.generate_key(pkcs11.KeyType.AES, 256, label="kek", store=True)
     iv = session.generate_random(128)
     assert key.decrypt(key.encrypt(b"attack at dawn", mechanism_param=iv), mechanism_param=iv) == b"attack at dawn"
@@ -140,9 +142,14 @@ with token.open(user_pin=os.environ["PIN"], rw=True) as session:
 """
 
 
-def test_another_process_comes_in_by_the_socket(hsm_pkcs11, hsm_cluster, hsm_check, run):
+@pytest.fixture
+def environment(hsm_pkcs11, pin_file):
+    """What the application wants to know."""
+    return {"MODULE": hsm_pkcs11.module, "TOKEN": hsm_pkcs11.token_label, "PIN_FILE": str(pin_file)}
+
+
+def test_another_process_comes_in_by_the_socket(environment, hsm_cluster, hsm_check, run):
     """All that it needs is the environment; its key is on every HSM, and outlives it."""
-    environment = {"MODULE": hsm_pkcs11.module, "TOKEN": hsm_pkcs11.token_label, "PIN": hsm_pkcs11.user_pin}
     assert run([sys.executable, "-c", APPLICATION], **environment).stdout == "made kek\n"
 
     assert [[key.label for key in hsm.keys.values()] for hsm in hsm_cluster.hsms] == [["kek"]] * 3
@@ -150,9 +157,8 @@ def test_another_process_comes_in_by_the_socket(hsm_pkcs11, hsm_cluster, hsm_che
 
 
 @pytest.mark.hsm_chaos("kill-mid-create", checks=())
-def test_another_process_sees_a_failed_create(hsm_pkcs11, hsm_check, run):
+def test_another_process_sees_a_failed_create(environment, hsm_check, run):
     """The HSM that makes the key is lost before the first copy: the application fails, and nothing is left."""
-    environment = {"MODULE": hsm_pkcs11.module, "TOKEN": hsm_pkcs11.token_label, "PIN": hsm_pkcs11.user_pin}
     done = run([sys.executable, "-c", APPLICATION], code=1, **environment)
     assert "pkcs11.exceptions" in done.stderr
     hsm_check.no_orphan_keys()
