@@ -54,6 +54,21 @@ def test_a_signature_is_believed_elsewhere(session, verified):
     assert not verified(elsewhere, signature, b"You owe me")
 
 
+def test_a_pair_may_do_without_a_label(session):
+    """python-pkcs11 writes an empty one into the template, which is the default and says nothing."""
+    public, private = pair(session, None)
+    assert (public.label, private.label) == ("", "")
+
+
+def test_mechanisms_of_curves_say_which(hsm_pkcs11):
+    """Named ones over prime fields."""
+    token = pkcs11.lib(hsm_pkcs11.module).get_token(token_label=hsm_pkcs11.token_label)
+    flags = token.slot.get_mechanism_info(Mechanism.EC_KEY_PAIR_GEN).flags
+    assert pkcs11.MechanismFlag.EC_NAMEDCURVE in flags
+    assert pkcs11.MechanismFlag.EC_F_P in flags
+    assert pkcs11.MechanismFlag.EC_F_2M not in flags
+
+
 def test_a_wrapped_key_is_opened_elsewhere(session):
     """A key of `cryptography` wraps with OAEP, which is how keys leave CloudHSM; both sides open the blob.
 
