@@ -26,6 +26,8 @@ ORIGIN_DEPTH = 12
 
 TEST_FILES = ("test_*.py", "*_test.py")
 TEST_FOLDERS = ("test", "tests")
+BINDINGS = {"pkcs11", "PyKCS11"}
+"""Packages that hand calls on to the PKCS#11 library: whoever calls them is the caller, as whoever calls us."""
 
 _PACKAGE = str(Path(__file__).parents[1])
 _STDLIB = tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib"))
@@ -193,8 +195,9 @@ def _judged(file: str, root: str, tests: tuple[str, ...]) -> int:
         return _LOOP
     if file.startswith((_PACKAGE + os.sep, "<")) or "_pytest" in parts:
         return _PASSED
-    if "site-packages" in parts or "dist-packages" in parts:
-        return _LIBRARY
+    for folder in ("site-packages", "dist-packages"):
+        if folder in parts:
+            return _PASSED if parts[parts.index(folder) + 1] in BINDINGS else _LIBRARY
     if file.startswith(_STDLIB):
         return _PASSED
     within = PurePath(os.path.relpath(file, root)) if _below(file, root) else PurePath(file)

@@ -59,7 +59,7 @@ class Births:
             secret.setdefault(CKA.EC_PARAMS, wanted[CKA.EC_PARAMS])
         attributes = _attributes(secret, kind, CKO.PRIVATE_KEY)
         of_public = _attributes(wanted, kind, CKO.PUBLIC_KEY)
-        if CKA.LABEL in wanted:
+        if wanted.get(CKA.LABEL):  # an empty one is the default, and says nothing
             of_public[CKA.LABEL] = wanted[CKA.LABEL]
         handles: list[KeyHandle] = []
 

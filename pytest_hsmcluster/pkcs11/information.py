@@ -31,6 +31,7 @@ _FLAGS = {
     "derive": 0x80000,
 }
 _GENERATE, _GENERATE_PAIR = 0x8000, 0x10000
+_CURVES = 0x100000 | 0x800000 | 0x1000000  # CKF_EC_F_P, CKF_EC_NAMEDCURVE, CKF_EC_UNCOMPRESS
 _SIZES = {"AES": (16, 32), "DES3": (24, 24), "GENERIC_SECRET": (1, 800), "RSA": (2048, 4096), "EC": (224, 521)}
 
 
@@ -101,6 +102,9 @@ class Information:
         flags = _HW | sum(flag for operation, flag in _FLAGS.items() if mechanism in MECHANISMS[operation])
         if mechanism in GENERATIONS:
             flags |= _GENERATE_PAIR if GENERATIONS[mechanism] in ("RSA", "EC") else _GENERATE
+        if _kind(mechanism) == "EC":
+            # PKCS #11 v2.40, 2.3.1: what curves an EC mechanism takes; CloudHSM has named ones over prime fields.
+            flags |= _CURVES
         least, most = _SIZES.get(_kind(mechanism), (0, 0))
         return [[least, most, flags]]
 
