@@ -1,0 +1,113 @@
+"""How does a test drive a program of another language, line by line, and build it once in a run?"""
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+class Failed(Exception):
+    """The program answered `error …`: what it had to say."""
+
+
+class Program:
+    """A program that reads a PIN and then commands on its standard input, and answers each in one line.
+
+    Args:
+        command: what is run.
+        env: added to the environment: `hsm_pkcs11.env`.
+        pin: first line of the input; neither an argument nor the environment is private.
+    """
+
+    def __init__(self, command: Sequence[str | Path], env: Mapping[str, str], pin: str) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the program
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, **env},
+        )
+        self._pin = pin
+
+    def begin(self) -> "Program":
+        """Log in.
+
+        Raises:
+            Failed: it could not.
+        """
+        self.ask(self._pin)
+        return self
+
+    def ask(self, *words: str | bytes) -> str:
+        """Return the answer to a command; bytes are passed as hexadecimal digits.
+
+        Raises:
+            Failed: the program says that it failed, and why.
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        line = " ".join(word if isinstance(word, str) else word.hex() for word in words)
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        verdict, _, answer = self.process.stdout.readline().rstrip("\n").partition(" ")
+        if verdict == "error":
+            raise Failed(answer)
+        assert verdict == "ok", f"it said {verdict!r} and on its standard error: {self.errors()}"
+        return answer
+
+    def ask_bytes(self, *words: str | bytes) -> bytes:
+        """Return the answer to a command, read as hexadecimal digits; blanks between them count for nothing."""
+        return bytes.fromhex(self.ask(*words))
+
+    def errors(self) -> str:
+        """Return what it wrote on its standard error."""
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def kill(self) -> None:
+        """Have it die in the middle of everything: SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Let it end by itself: there is no more input."""
+        self.process.communicate(timeout=60)
+        self._errors.close()
+
+
+@contextmanager
+def starting(env: Mapping[str, str], pin: str) -> Iterator[Callable[..., Program]]:
+    """Start programs within the block; all have ended when it is left."""
+    programs: list[Program] = []
+
+    def start(*command: str | Path) -> Program:
+        programs.append(Program(command, env, pin))
+        return programs[-1].begin()
+
+    try:
+        yield start
+    finally:
+        for program in programs:
+            try:
+                program.end()
+            except subprocess.TimeoutExpired:
+                program.kill()
+                raise
+
+
+def built(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Return what `build` makes at the path that it is given, once in a run, however many workers there are."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            build(made)
+    return made
