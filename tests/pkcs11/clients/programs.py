@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster.cryptoki import CKR
+from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+
 
 class Failed(Exception):
     """The program answered `error …`: what it had to say."""
@@ -111,3 +115,13 @@ def built(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], ob
         if not made.exists():
             build(made)
     return made
+
+
+def results(door: Pkcs11Door, function: str) -> list[CKR]:
+    """Return what a function of the library returned, call by call."""
+    return [CKR(call.result) for call in door.calls if call.function == function]
+
+
+def held(cluster: HsmCluster) -> list[str]:
+    """Return the labels of all keys on all HSMs."""
+    return sorted(key.label for hsm in cluster.hsms for key in hsm.keys.values())

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 from pytest_hsmcluster.cryptoki import CKA, CKR
-from tests.pkcs11.clients.programs import Failed, Program, built, starting
+from tests.pkcs11.clients.programs import Failed, Program, built, held, results, starting
 
 SOURCE = Path(__file__).parent / "go"
 DATA = b"the quick brown fox"
@@ -44,16 +44,6 @@ def go(binary, hsm_pkcs11) -> "Callable[..., Program]":
     """Start the program, with options of its own."""
     with starting(hsm_pkcs11.env, hsm_pkcs11.user_pin) as start:
         yield lambda *options: start(binary, hsm_pkcs11.module, *options)
-
-
-def results(door, function):
-    """Return what a function of the library returned, call by call."""
-    return [CKR(call.result) for call in door.calls if call.function == function]
-
-
-def held(cluster):
-    """The labels of all keys on all HSMs."""
-    return sorted(key.label for hsm in cluster.hsms for key in hsm.keys.values())
 
 
 def public_key(client, label):

@@ -15,6 +15,11 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
+NO_CERTIFICATES = (
+    ("C_CreateObject", CKR.TEMPLATE_INCONSISTENT),  # Java 17: attributes of a certificate in a template
+    ("C_FindObjectsInit", CKR.ATTRIBUTE_TYPE_INVALID),  # Java 25 looks for the certificate first
+)
+
 
 @pytest.fixture
 def keytool(hsm_pkcs11, tmp_path) -> "Callable[..., subprocess.CompletedProcess[str]]":
@@ -22,7 +27,16 @@ def keytool(hsm_pkcs11, tmp_path) -> "Callable[..., subprocess.CompletedProcess[
     configuration = write_configuration(tmp_path / "sunpkcs11.cfg", hsm_pkcs11, *working("made-by-keytool"))
 
     def run(*words: str, pin: str = hsm_pkcs11.user_pin) -> "subprocess.CompletedProcess[str]":
-        place = ("-keystore", "NONE", "-storetype", "PKCS11", "-addprovider", "SunPKCS11", "-providerArg", configuration)
+        place = (
+            "-keystore",
+            "NONE",
+            "-storetype",
+            "PKCS11",
+            "-addprovider",
+            "SunPKCS11",
+            "-providerArg",
+            configuration,
+        )
         return subprocess.run(
             ["keytool", *words, *place],
             input=pin + "\n",
@@ -84,10 +98,11 @@ def test_genkeypair_cannot_keep_a_pair_of_the_hsm(keytool, hsm_pkcs11, hsm_clien
 
 
 def test_genkeypair_in_software_leaves_a_private_key_without_a_label(keytool, hsm_pkcs11, hsm_client):
-    """RSA is made in Java and imported; then C_CreateObject refuses the certificate, and nobody takes the key back."""
+    """RSA is made in Java and imported; then the certificate is refused, and nobody takes the key back."""
     told = keytool("-genkeypair", "-keyalg", "RSA", "-keysize", "2048", "-alias", "signer", "-dname", "CN=x")
-    assert told.returncode != 0 and "CKR_TEMPLATE_INCONSISTENT" in told.stdout + told.stderr
-    assert refusals(hsm_pkcs11) == [("C_CreateObject", CKR.TEMPLATE_INCONSISTENT)]
+    assert told.returncode != 0
+    (refused,) = refusals(hsm_pkcs11)
+    assert refused in NO_CERTIFICATES and f"CKR_{refused[1].name}" in told.stdout
     (left,) = hsm_client.find_keys()
     assert (left.cls, left.label, left.token) == ("private", "", True)
 

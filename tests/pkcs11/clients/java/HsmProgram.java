@@ -39,10 +39,12 @@ public final class HsmProgram {
 
     private final Provider provider;
     private final KeyStore store;
+    private final char[] pin;
     private final Map<String, KeyPair> pairs = new HashMap<>();
     private final Map<String, SecretKey> secrets = new HashMap<>();
 
     private HsmProgram(String configuration, char[] pin) throws Exception {
+        this.pin = pin;
         provider = Security.getProvider("SunPKCS11").configure(configuration);
         Security.addProvider(provider);
         store = KeyStore.getInstance("PKCS11", provider);
@@ -87,8 +89,8 @@ public final class HsmProgram {
                 List<String> aliases = Collections.list(store.aliases());
                 Collections.sort(aliases);
                 return String.join(" ", aliases);
-            case "reload":
-                store.load(null, null);
+            case "reload": // logs in again if need be
+                store.load(null, pin);
                 return "";
             case "generate":
                 KeyGenerator generator = KeyGenerator.getInstance("AES", provider);
