@@ -1,5 +1,8 @@
 """Does a Java program work with the cluster, through SunPKCS11 and the socket?"""
 
+import re
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -7,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from pytest_hsmcluster import DataInvalid
 from pytest_hsmcluster.cryptoki import CKM, CKR
 from pytest_hsmcluster.keys.parameters import IvParams
 from tests.pkcs11.clients.java_program import CBC, CTR, NEEDS_JAVA, java_programs, newer_java
@@ -14,6 +18,7 @@ from tests.pkcs11.clients.programs import Failed, held, results
 from tests.pkcs11.clients.sunpkcs11 import SECRET, attributes, working
 
 DATA = b"the quick brown fox"
+PAGE = Path(__file__).parents[3] / "docs" / "pkcs11-java-go.md"
 
 pytestmark = NEEDS_JAVA
 
@@ -95,6 +100,19 @@ def test_key_without_attributes_can_do_nothing(java):
     program.ask("generate", "k")
     with pytest.raises(Failed, match="CKR_KEY_FUNCTION_NOT_PERMITTED"):
         program.ask("encrypt", "k", CBC, DATA)
+
+
+def test_configuration_of_the_page_works(java):
+    """What docs/pkcs11-java-go.md shows, with the library of this test; each kind of key can do its work."""
+    (block,) = re.findall(r"```properties\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [line.partition(" ")[0] for line in block.splitlines()[:3]] == ["name", "library", "slotListIndex"]
+    program = java(*block.splitlines()[3:])
+    program.ask("generate", "k")
+    program.ask("encrypt", "k", CBC, DATA)
+    program.ask("pair", "p", "EC", "secp256r1")
+    program.ask("sign", "p", "SHA256withECDSA", DATA)
+    program.ask("import", "brought", bytes(32))
+    program.ask("encrypt", "brought", CBC, DATA)
 
 
 # -- signatures ---------------------------------------------------------------------------------------------
@@ -186,7 +204,8 @@ def test_java_wraps_with_no_aes_key_under_sdk_5(java, hsm_client):
 
 
 @pytest.mark.skipif(
-    newer_java() is None, reason="no JDK of 18 or newer in /usr/lib/jvm: apt-get install temurin-25-jdk"
+    newer_java() is None,
+    reason="no JDK of 18 or newer in /usr/lib/jvm: apt-get install openjdk-21-jdk-headless (Debian 13)",
 )
 @pytest.mark.hsm_cluster(sdk=3)
 def test_newer_java_wraps_with_aes_under_sdk_3(java, hsm_client):
@@ -212,13 +231,28 @@ def test_newer_java_wraps_with_aes_under_sdk_3(java, hsm_client):
 # -- what CloudHSM refuses as well -------------------------------------------------------------------------------
 
 
-def test_java_cannot_encrypt_with_gcm(java, hsm_pkcs11):
-    """SunPKCS11 passes an IV, and CloudHSM makes its own: it wants a zeroed buffer and writes into it."""
+@pytest.mark.parametrize("iv", ["", b"twelve bytes"], ids=["own", "given"])
+def test_java_cannot_encrypt_with_gcm(java, iv):
+    """SunPKCS11 passes an IV, its own or the caller's; CloudHSM makes one and wants a zeroed buffer to write it to."""
     program = java()
     program.ask("generate", "k")
+    how = "encrypt-with-iv" if iv else "encrypt"
     with pytest.raises(Failed, match="CKR_MECHANISM_PARAM_INVALID"):
-        program.ask("encrypt", "k", "AES/GCM/NoPadding", DATA)
-    assert "CKM_AES_GCM makes its own IV" in hsm_pkcs11.calls[-1].why
+        program.ask(how, "k", "AES/GCM/NoPadding", DATA, iv)
+
+
+def test_gcm_with_an_iv_of_zeros_loses_the_data(java, hsm_client):
+    """The trap: CloudHSM takes the zeros for its buffer, and SunPKCS11 never looks what was written there."""
+    program = java()
+    program.ask("generate", "k")
+    iv, box = map(bytes.fromhex, program.ask("encrypt-with-iv", "k", "AES/GCM/NoPadding", DATA, bytes(12)).split())
+
+    assert iv == bytes(12)
+    (key,) = hsm_client.find_keys(label="payroll")
+    with pytest.raises(DataInvalid):
+        hsm_client.decrypt(key, iv + box)
+    with pytest.raises(Failed, match="CKR_ENCRYPTED_DATA_INVALID"):
+        program.ask("decrypt", "k", "AES/GCM/NoPadding", iv, box)
 
 
 def test_generated_key_cannot_be_stored_under_another_alias(java, hsm_pkcs11):

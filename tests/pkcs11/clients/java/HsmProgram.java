@@ -124,6 +124,11 @@ public final class HsmProgram {
                 return String.valueOf(verifying.verify(HEX.parseHex(words[4])));
             case "encrypt":
                 return encrypted(name, words[2], HEX.parseHex(words[3]));
+            case "encrypt-with-iv":
+                Cipher cipher = Cipher.getInstance(words[2], provider);
+                cipher.init(Cipher.ENCRYPT_MODE, secret(name), new GCMParameterSpec(128, HEX.parseHex(words[4])));
+                byte[] output = cipher.doFinal(HEX.parseHex(words[3]));
+                return HEX.formatHex(cipher.getIV()) + " " + HEX.formatHex(output);
             case "encrypt-patiently":
                 return patiently(() -> encrypted(name, words[2], HEX.parseHex(words[3])));
             case "decrypt":
