@@ -55,15 +55,20 @@ class Program:
         Raises:
             Failed: the program says that it failed, and why.
         """
-        assert self.process.stdin is not None and self.process.stdout is not None
-        line = " ".join(word if isinstance(word, str) else word.hex() for word in words)
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.tell(*words)
+        assert self.process.stdout is not None
         verdict, _, answer = self.process.stdout.readline().rstrip("\n").partition(" ")
         if verdict == "error":
             raise Failed(answer)
         assert verdict == "ok", f"it said {verdict!r} and on its standard error: {self.errors()}"
         return answer
+
+    def tell(self, *words: str | bytes) -> None:
+        """Give a command and do not wait for the answer."""
+        assert self.process.stdin is not None
+        line = " ".join(word if isinstance(word, str) else word.hex() for word in words)
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
 
     def ask_bytes(self, *words: str | bytes) -> bytes:
         """Return the answer to a command, read as hexadecimal digits; blanks between them count for nothing."""
@@ -78,6 +83,12 @@ class Program:
         """Have it die in the middle of everything: SIGKILL."""
         self.process.kill()
         self.process.wait()
+
+    def kill_at(self, door: Pkcs11Door, function: str) -> None:
+        """Have it die while it works: once it has called this function of the library a few times."""
+        while len(results(door, function)) < 20:
+            assert self.process.poll() is None, self.errors()
+        self.kill()
 
     def end(self) -> None:
         """Let it end by itself: there is no more input."""

@@ -221,6 +221,35 @@ def test_go_outlives_a_lost_hsm(go, hsm_client, hsm_chaos, hsm_check):
     hsm_check.no_lost_keys()
 
 
+def test_throttled_go_fails_until_the_cluster_is_relieved(go, hsm_client, hsm_cluster, hsm_chaos):
+    """The library retries a few times by itself; then it is CKR_FUNCTION_FAILED, and the same program goes on later."""
+    hsm_client.generate_key("AES", 256, label="payroll")
+    program = go()
+    for hsm in hsm_cluster.hsms:
+        hsm_chaos.throttle(hsm.id)
+    with pytest.raises(Failed, match="CKR_FUNCTION_FAILED"):
+        program.ask("encrypt", "payroll", DATA)
+    for hsm in hsm_cluster.hsms:
+        hsm_chaos.relieve(hsm.id)
+    program.ask("encrypt", "payroll", DATA)
+
+
+def test_go_logs_in_again_after_all_connections_were_lost(go, hsm_client, hsm_cluster, hsm_chaos, hsm_clock):
+    """The login went with the connections: nothing is found until the program logs in again, in the same session."""
+    hsm_client.generate_key("AES", 256, label="payroll")
+    program = go()
+    assert program.ask("find", "payroll") == "1"
+    for hsm in hsm_cluster.hsms:
+        hsm_chaos.crash(hsm.id)
+    for hsm in hsm_cluster.hsms:
+        hsm_chaos.restart(hsm.id)
+    hsm_clock.advance(60)  # the client library reconnects by itself, but does not log in
+    assert program.ask("find", "payroll") == "0"
+
+    program.ask("login")
+    program.ask("encrypt", "payroll", DATA)
+
+
 def test_sixteen_goroutines_sign_at_the_same_time(go, hsm_client, hsm_cluster):
     """CKF_OS_LOCKING_OK, one session each, on whatever threads Go puts them; every signature is right."""
     hsm_client.generate_key_pair("EC", "secp256r1", label="signer")
@@ -246,6 +275,19 @@ def test_killed_go_leaves_nothing_behind(go, hsm_cluster):
     program = go()
     program.ask("generate", "payroll")
     assert held(hsm_cluster) == ["payroll"] * 3
+
+
+def test_go_killed_while_its_goroutines_sign_makes_nobody_wait(go, hsm_client, hsm_cluster, hsm_pkcs11):
+    """Sixteen calls are under way when it dies; what the next program asks is answered."""
+    hsm_client.generate_key_pair("EC", "secp256r1", label="signer")
+    killed = go()
+    killed.tell("goroutines", "signer", "16", "100000")
+    killed.kill_at(hsm_pkcs11, "C_Sign")
+
+    program = go()
+    program.ask("goroutines", "signer", "4", "2")
+    program.end()
+    hsm_cluster.close()  # audits: what the HSMs hold is what the history says
 
 
 def der(signature):

@@ -130,13 +130,28 @@ def test_sixteen_threads_of_java_sign_at_the_same_time(java, hsm_client, hsm_clu
     hsm_cluster.close()  # audits: what the HSMs hold is what the history says
 
 
-def test_killed_java_leaves_nothing_behind(java, hsm_cluster, hsm_history):
+def test_killed_java_leaves_nothing_behind(java, hsm_cluster):
     """SIGKILL: its session keys go with its connections, and the next program logs in and works."""
     fleeting = java(attributes("generate, CKO_SECRET_KEY, *", *SECRET[1:], label="fleeting"))
     fleeting.ask("generate", "k")
+    assert held(hsm_cluster) == ["fleeting"]
     fleeting.kill()
 
     program = java()
     program.ask("generate", "k")
     program.ask("encrypt", "k", CBC, DATA)
     assert held(hsm_cluster) == ["payroll"] * 3
+
+
+def test_java_killed_while_its_threads_sign_makes_nobody_wait(java, hsm_cluster, hsm_pkcs11):
+    """Sixteen calls are under way when it dies; what the next program asks is answered."""
+    killed = java()
+    killed.ask("pair", "p", "EC", "secp256r1")
+    killed.tell("threads", "p", "16", "100000")
+    killed.kill_at(hsm_pkcs11, "C_SignFinal")
+
+    program = java()
+    program.ask("pair", "q", "EC", "secp256r1")
+    program.ask("threads", "q", "4", "2")
+    program.end()
+    hsm_cluster.close()  # audits: what the HSMs hold is what the history says

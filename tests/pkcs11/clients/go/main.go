@@ -25,6 +25,7 @@ type program struct {
 	slot    uint
 	flags   uint
 	session pkcs11.SessionHandle
+	pin     string
 }
 
 // The thread that a program starts on never ends: a goroutine that ends its thread needs another one.
@@ -36,7 +37,7 @@ func main() {
 	lines.Scan()
 	pin := lines.Text()
 	options := strings.Join(os.Args[2:], " ")
-	one := &program{module: pkcs11.New(os.Args[1]), flags: pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION}
+	one := &program{pin: pin, module: pkcs11.New(os.Args[1]), flags: pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION}
 	if strings.Contains(options, "read-only") {
 		one.flags = pkcs11.CKF_SERIAL_SESSION
 	}
@@ -49,7 +50,7 @@ func main() {
 		if strings.Contains(options, "own-thread") {
 			runtime.LockOSThread() // and never unlocks: the thread ends with this function
 		}
-		begun <- one.begin(pin)
+		begun <- one.begin()
 	}()
 	say("logged in", <-begun)
 	for lines.Scan() {
@@ -66,7 +67,7 @@ func say(answer string, err error) {
 	}
 }
 
-func (p *program) begin(pin string) error {
+func (p *program) begin() error {
 	if err := p.module.Initialize(); err != nil { // miekg/pkcs11 passes CKF_OS_LOCKING_OK
 		return err
 	}
@@ -78,7 +79,7 @@ func (p *program) begin(pin string) error {
 	if p.session, err = p.module.OpenSession(p.slot, p.flags); err != nil {
 		return err
 	}
-	return p.module.Login(p.session, pkcs11.CKU_USER, pin)
+	return p.module.Login(p.session, pkcs11.CKU_USER, p.pin)
 }
 
 func (p *program) answer(words []string) (string, error) {
@@ -100,6 +101,8 @@ func (p *program) answer(words []string) (string, error) {
 		return "", err
 	case "pair":
 		return "", p.pair(name, word(2))
+	case "login":
+		return "", p.module.Login(p.session, pkcs11.CKU_USER, p.pin)
 	case "find":
 		found, err := p.find(p.session, name)
 		return strconv.Itoa(len(found)), err
