@@ -40,7 +40,7 @@ def java_programs(door: Pkcs11Door, factory: pytest.TempPathFactory) -> Iterator
         lambda folder: subprocess.run(["javac", "-d", folder, source], check=True, timeout=120),
     )
     folder = factory.mktemp("sunpkcs11")
-    with starting(door.env, door.user_pin) as start:
+    with starting(door) as start:
 
         def begin(*lines: str, run_by: str = "java") -> Program:
             path = folder / f"{len(list(folder.iterdir()))}.cfg"

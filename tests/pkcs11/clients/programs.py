@@ -4,7 +4,7 @@ import fcntl
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,11 @@ class Program:
 
     Args:
         command: what is run.
-        env: added to the environment: `hsm_pkcs11.env`.
-        pin: first line of the input; neither an argument nor the environment is private.
+        door: its environment is added to that of this process; its PIN is the first line of the input, because neither
+            an argument nor the environment is private.
     """
 
-    def __init__(self, command: Sequence[str | Path], env: Mapping[str, str], pin: str) -> None:
+    def __init__(self, command: Sequence[str | Path], door: Pkcs11Door) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the program
         self.process = subprocess.Popen(
             [str(word) for word in command],
@@ -36,9 +36,9 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, **env},
+            env={**os.environ, **door.env},
         )
-        self._pin = pin
+        self._door = door
 
     def begin(self) -> "Program":
         """Log in.
@@ -46,7 +46,10 @@ class Program:
         Raises:
             Failed: it could not.
         """
-        self.ask(self._pin)
+        assert self.process.stdin is not None
+        self.process.stdin.write(self._door.user_pin + "\n")  # as no argument: a traceback shows those
+        self.process.stdin.flush()
+        self._answer()
         return self
 
     def ask(self, *words: str | bytes) -> str:
@@ -56,6 +59,9 @@ class Program:
             Failed: the program says that it failed, and why.
         """
         self.tell(*words)
+        return self._answer()
+
+    def _answer(self) -> str:
         assert self.process.stdout is not None
         verdict, _, answer = self.process.stdout.readline().rstrip("\n").partition(" ")
         if verdict == "error":
@@ -97,12 +103,12 @@ class Program:
 
 
 @contextmanager
-def starting(env: Mapping[str, str], pin: str) -> Iterator[Callable[..., Program]]:
+def starting(door: Pkcs11Door) -> Iterator[Callable[..., Program]]:
     """Start programs within the block; all have ended when it is left."""
     programs: list[Program] = []
 
     def start(*command: str | Path) -> Program:
-        programs.append(Program(command, env, pin))
+        programs.append(Program(command, door))
         return programs[-1].begin()
 
     try:

@@ -42,7 +42,7 @@ def binary(tmp_path_factory):
 @pytest.fixture
 def go(binary, hsm_pkcs11) -> "Callable[..., Program]":
     """Start the program, with options of its own."""
-    with starting(hsm_pkcs11.env, hsm_pkcs11.user_pin) as start:
+    with starting(hsm_pkcs11) as start:
         yield lambda *options: start(binary, hsm_pkcs11.module, *options)
 
 

@@ -26,7 +26,7 @@ def keytool(hsm_pkcs11, tmp_path) -> "Callable[..., subprocess.CompletedProcess[
     """Run keytool; the PIN goes in where keytool asks for it, on its standard input."""
     configuration = write_configuration(tmp_path / "sunpkcs11.cfg", hsm_pkcs11, *working("made-by-keytool"))
 
-    def run(*words: str, pin: str = hsm_pkcs11.user_pin) -> "subprocess.CompletedProcess[str]":
+    def run(*words: str, pin: str | None = None) -> "subprocess.CompletedProcess[str]":
         place = (
             "-keystore",
             "NONE",
@@ -39,7 +39,7 @@ def keytool(hsm_pkcs11, tmp_path) -> "Callable[..., subprocess.CompletedProcess[
         )
         return subprocess.run(
             ["keytool", *words, *place],
-            input=pin + "\n",
+            input=(pin or hsm_pkcs11.user_pin) + "\n",
             capture_output=True,
             text=True,
             env={**os.environ, **hsm_pkcs11.env},
