@@ -14,6 +14,8 @@ SitesOf = Callable[[int], Site]
 """Number of an operation → who called it."""
 
 INCURABLE = (
+    "StaleHandle",
+    "StaleSession",
     "LoginFailed",
     "AccountLocked",
     "KeyAccessDenied",
