@@ -68,6 +68,9 @@ COMMANDS = (
 )
 """What one HSM can be asked to do."""
 
+OF_THE_LIBRARY = ("read_attributes", "validate_key")
+"""What only the PKCS#11 library calls, and asks of an HSM."""
+
 PER = ("op", "client", "hsm", "key")
 """Where the count of `nth` can start anew."""
 
@@ -202,9 +205,11 @@ def checked(name: str, value: object) -> str | int | float | tuple[int, int]:
     if name == "per" and value not in PER:
         raise UsageError(f"per= takes one of {', '.join(PER)}, got {value!r}{nearest(value, PER)}")
     if name == "op":
-        _check_known("operation", value, OPERATIONS, f"command={value}" if value in COMMANDS else "")
+        known = (*OPERATIONS, *OF_THE_LIBRARY)
+        _check_known("operation", value, known, f"command={value}" if value in COMMANDS else "")
     if name == "command":
-        _check_known("command", value, COMMANDS, f"op={value}" if value in OPERATIONS else "")
+        known = (*COMMANDS, *OF_THE_LIBRARY)
+        _check_known("command", value, known, f"op={value}" if value in OPERATIONS else "")
     return value
 
 

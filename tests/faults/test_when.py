@@ -245,3 +245,10 @@ def test_a_condition_is_a_value():
 def test_counts_restart_at_facts_of_a_passage():
     """Everything that `per` names can be asked for by a key."""
     assert all(name in KEYS for name in PER)
+
+
+@pytest.mark.parametrize("name", ["read_attributes", "validate_key"])
+def test_what_only_the_library_asks_can_be_named(name):
+    """C_GetAttributeValue and C_SignInit are commands too: a sweep of an application behind the library needs them."""
+    assert When(command=name).command == name
+    assert When(op=name).op == name
