@@ -12,8 +12,9 @@ An error of one call ends the service, though two of three HSMs could have answe
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
-from pkcs11 import Key, Mechanism, ObjectClass, PKCS11Error, Session, Token
+from pkcs11 import Mechanism, ObjectClass, PKCS11Error, Session, Token
 
 WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 """After the first error the call is made again at once: it goes to another HSM.  Later the session is suspected."""
@@ -27,7 +28,7 @@ class AsReported:
 
     def __init__(self, token: Token, pin: str, label: str) -> None:
         self._session = token.open(rw=True, user_pin=pin)
-        self._key = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+        self._key: Any = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
 
     def serve(self, requests: Iterable[bytes]) -> Iterator[bytes]:
         for request in requests:
@@ -42,7 +43,7 @@ class Repaired:
         self._pin = pin
         self._label = label
         self._session: Session | None = None
-        self._key: Key | None = None
+        self._key: Any = None
 
     def serve(self, requests: Iterable[bytes]) -> Iterator[bytes]:
         for request in requests:

@@ -8,8 +8,9 @@ Report:
 
 import time
 from contextlib import suppress
+from typing import Any
 
-from pkcs11 import Key, Mechanism, ObjectClass, PKCS11Error, Session, Token
+from pkcs11 import Mechanism, ObjectClass, PKCS11Error, Session, Token
 
 WAITS_S = (0.5, 1.0, 2.0)
 
@@ -19,7 +20,7 @@ class AsReported:
 
     def __init__(self, token: Token, pin: str, label: str) -> None:
         self._session = token.open(rw=True, user_pin=pin)
-        self._key = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+        self._key: Any = self._session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
 
     def sign(self, certificate: bytes) -> bytes:
         return bytes(self._key.sign(certificate, mechanism=Mechanism.SHA256_RSA_PKCS))
@@ -33,7 +34,7 @@ class Repaired:
         self._pin = pin
         self._label = label
         self._session: Session | None = None
-        self._key: Key | None = None
+        self._key: Any = None
 
     def sign(self, certificate: bytes) -> bytes:
         for wait_s in WAITS_S:

@@ -12,8 +12,9 @@ stops, the key and what was encrypted under it are gone.
 import os
 import time
 from contextlib import suppress
+from typing import Any
 
-from pkcs11 import Attribute, KeyType, Mechanism, PKCS11Error, SecretKey, Session, Token
+from pkcs11 import Attribute, KeyType, Mechanism, PKCS11Error, Session, Token
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -25,7 +26,7 @@ class AsReported:
         self._session = token.open(rw=True, user_pin=pin)
 
     def protect(self, label: str, data: bytes) -> bytes:
-        key = self._session.generate_key(KeyType.AES, 256, label=label, store=True)
+        key: Any = self._session.generate_key(KeyType.AES, 256, label=label, store=True)
         iv = os.urandom(16)
         return iv + bytes(key.encrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
 
@@ -57,7 +58,7 @@ class Repaired:
         key, iv = self._key(self._session, label), os.urandom(16)
         return iv + bytes(key.encrypt(data, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
 
-    def _key(self, session: Session, label: str) -> SecretKey:
+    def _key(self, session: Session, label: str) -> Any:
         found = list(session.get_objects({Attribute.LABEL: label}))
         for key in found[1:]:
             key.destroy()

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from pkcs11 import Attribute, KeyType, Mechanism, PKCS11Error, Session, Token
 
@@ -25,8 +26,8 @@ class AsReported:
         self._store = store
 
     def issue(self, alias: str) -> None:
-        _, private = self._session.generate_keypair(KeyType.RSA, 2048, label=alias, store=True)
-        self._store(alias, private.sign(alias.encode(), mechanism=Mechanism.SHA256_RSA_PKCS))
+        pair: Any = self._session.generate_keypair(KeyType.RSA, 2048, label=alias, store=True)
+        self._store(alias, pair[1].sign(alias.encode(), mechanism=Mechanism.SHA256_RSA_PKCS))
 
 
 class Repaired:
@@ -58,8 +59,8 @@ class Repaired:
         self.reap()
         ident = os.urandom(16)
         self._doubtful.append(ident)
-        _, private = self._connected().generate_keypair(KeyType.RSA, 2048, id=ident, label=alias, store=True)
-        self._store(alias, private.sign(alias.encode(), mechanism=Mechanism.SHA256_RSA_PKCS))
+        pair: Any = self._connected().generate_keypair(KeyType.RSA, 2048, id=ident, label=alias, store=True)
+        self._store(alias, pair[1].sign(alias.encode(), mechanism=Mechanism.SHA256_RSA_PKCS))
         self._doubtful.remove(ident)
 
     def _connected(self) -> Session:

@@ -39,7 +39,7 @@ class AsReported:
             self._cache.append(session)  # whatever happened to it
 
     def _sign(self, session: Session, label: str, message: bytes) -> bytes:
-        key = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+        key: Any = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
         return bytes(key.sign(message, mechanism=Mechanism.SHA256_RSA_PKCS))
 
 

@@ -5,13 +5,14 @@ Report:
     how often, how fast?  Pull 761 answers in part: some return values that had been taken for final pass after all.
 
 As long as nobody decides, every error is treated alike: here, it is tried again at once, five times.  A busy HSM gets
-busier, and a wrong password locks the account.
+busier, and a wrong password may lock the account.
 """
 
 import time
 from contextlib import suppress
+from typing import Any
 
-from pkcs11 import Key, Mechanism, ObjectClass, PKCS11Error, Session, Token, exceptions
+from pkcs11 import Mechanism, ObjectClass, PKCS11Error, Session, Token, exceptions
 
 TRIES = 6
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -35,7 +36,7 @@ class AsReported:
         self._token = token
         self._label = label
         self._session: Session | None = None
-        self._key: Key | None = None
+        self._key: Any = None
 
     def sign(self, pin: str, data: bytes) -> bytes:
         for _ in range(TRIES - 1):

@@ -11,8 +11,9 @@ succeed; the next call does, because the failed one has put the new key into pla
 import os
 import time
 from contextlib import suppress
+from typing import Any
 
-from pkcs11 import Mechanism, PKCS11Error, SecretKey, Session, Token
+from pkcs11 import Mechanism, PKCS11Error, Session, Token
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
 
@@ -24,17 +25,18 @@ class AsReported:
         self._token = token
         self._pin = pin
         self._label = label
+        self._key: Any = None
         self._connect()
 
     def encrypt(self, secret: bytes) -> bytes:
         key, iv = self._key, os.urandom(16)
         for wait_s in WAITS_S:
             try:
-                return iv + key.encrypt(secret, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv)
+                return iv + bytes(key.encrypt(secret, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
             except PKCS11Error:
                 time.sleep(wait_s)
                 self._connect()  # gives self._key anew, and `key` is still the old one
-        return iv + key.encrypt(secret, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv)
+        return iv + bytes(key.encrypt(secret, mechanism=Mechanism.AES_CBC_PAD, mechanism_param=iv))
 
     def _connect(self) -> None:
         try:
@@ -52,7 +54,7 @@ class Repaired:
         self._pin = pin
         self._label = label
         self._session: Session | None = None
-        self._key: SecretKey | None = None
+        self._key: Any = None
 
     def encrypt(self, secret: bytes) -> bytes:
         iv = os.urandom(16)

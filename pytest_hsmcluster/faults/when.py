@@ -205,11 +205,11 @@ def checked(name: str, value: object) -> str | int | float | tuple[int, int]:
     if name == "per" and value not in PER:
         raise UsageError(f"per= takes one of {', '.join(PER)}, got {value!r}{nearest(value, PER)}")
     if name == "op":
-        known = (*OPERATIONS, *OF_THE_LIBRARY)
-        _check_known("operation", value, known, f"command={value}" if value in COMMANDS else "")
+        hint = f"command={value}" if value in COMMANDS else ""
+        _check_known("operation", value, (*OPERATIONS, *OF_THE_LIBRARY), hint)
     if name == "command":
-        known = (*COMMANDS, *OF_THE_LIBRARY)
-        _check_known("command", value, known, f"op={value}" if value in OPERATIONS else "")
+        hint = f"op={value}" if value in OPERATIONS else ""
+        _check_known("command", value, (*COMMANDS, *OF_THE_LIBRARY), hint)
     return value
 
 

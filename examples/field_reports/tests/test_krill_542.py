@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pkcs11", reason="python-pkcs11 is missing: pip install python-pkcs11")
-from pkcs11 import PinIncorrect, PKCS11Error
+from pkcs11 import PinIncorrect, PinLocked, PKCS11Error
 
 from pytest_hsmcluster import Chaos, HsmCheck
 
@@ -21,8 +21,9 @@ def krill(stored: Any) -> str:
     return "krill"
 
 
-def test_as_reported_a_wrong_password_locks_the_account(krill: str, token: Any, hsm_check: HsmCheck) -> None:
-    """No retry makes a password right."""
+@pytest.mark.hsm_cluster(hsms=1, availability_check=False)
+def test_as_reported_a_wrong_password_locks_the_account(krill: str, token: Any, pin: str, hsm_check: HsmCheck) -> None:
+    """No retry makes a password right, and an HSM counts them; of three, each would have got a third."""
     with pytest.raises(PKCS11Error):
         AsReported(token, krill).sign("crypto_user:not it", b"a manifest")
 
@@ -31,6 +32,8 @@ def test_as_reported_a_wrong_password_locks_the_account(krill: str, token: Any, 
         match=r"^retry of login by app .* tried again 5 times after LoginFailed, which no retry heals",
     ):
         hsm_check.retries()
+    with pytest.raises(PinLocked):
+        AsReported(token, krill).sign(pin, b"a manifest")
 
 
 def test_as_reported_busy_hsms_are_hurried(
@@ -50,12 +53,15 @@ def test_as_reported_busy_hsms_are_hurried(
         hsm_check.retries()
 
 
-def test_repaired_what_is_final(krill: str, token: Any, hsm_check: HsmCheck) -> None:
+@pytest.mark.hsm_cluster(hsms=1, availability_check=False)
+def test_repaired_what_is_final(krill: str, token: Any, pin: str, hsm_check: HsmCheck) -> None:
     """A wrong password is tried once, and the account stays open."""
+    signer = Repaired(token, krill)
     with pytest.raises(PinIncorrect):
-        Repaired(token, krill).sign("crypto_user:not it", b"a manifest")
+        signer.sign("crypto_user:not it", b"a manifest")
 
     hsm_check.retries(max_attempts=1)
+    signer.sign(pin, b"a manifest")
 
 
 def test_repaired_what_passes(
