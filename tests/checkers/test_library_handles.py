@@ -135,3 +135,20 @@ def test_reading_attributes_is_no_use(login, hsm_check):
     key = new_key(login())
     assert key.label == "kek"
     hsm_check.exposure()
+
+
+@pytest.mark.hsm_chaos("fail CKR_DEVICE_ERROR @ hsm.execute command=encrypt")
+def test_a_retry_at_once_is_seen_although_the_library_asks_for_the_key_first(login, hsm_check):
+    """C_EncryptInit takes its time on an HSM; that is no pause of the application."""
+    key = new_key(login())
+
+    def encrypt():
+        for _ in range(4):
+            try:
+                return key.encrypt(b"data", **CBC)
+            except pkcs11.PKCS11Error:
+                pass
+
+    encrypt()
+    with pytest.raises(AssertionError, match=r"did not back off: tried again at once twice after HsmUnavailable"):
+        hsm_check.retries()
