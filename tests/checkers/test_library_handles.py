@@ -13,7 +13,8 @@ def token(hsm_pkcs11):
     lib = pkcs11.lib(hsm_pkcs11.module)
     if not lib.initialized:
         lib.initialize()
-    return next(slot.get_token() for slot in lib.get_slots() if slot.slot_id == hsm_pkcs11.slot_id)
+    yield next(slot.get_token() for slot in lib.get_slots() if slot.slot_id == hsm_pkcs11.slot_id)
+    lib.finalize()  # for whoever loads it next in this process
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What do the exhibits work with?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,14 +10,15 @@ from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 
 @pytest.fixture
-def library(hsm_pkcs11: Pkcs11Door) -> Any:
-    """The PKCS#11 library, as python-pkcs11 has it."""
+def library(hsm_pkcs11: Pkcs11Door) -> Iterator[Any]:
+    """The PKCS#11 library, as python-pkcs11 has it; it is finalized after the test, for whoever loads it next."""
     import pkcs11
 
     library = pkcs11.lib(hsm_pkcs11.module)
     if not library.initialized:
         library.initialize()
-    return library
+    yield library
+    library.finalize()
 
 
 @pytest.fixture
