@@ -4,6 +4,7 @@
     ├── ClusterError            what an application may meet in production
     │   ├── KeyNotOnHsm             the HSM that was asked does not hold the key
     │   │   └── StaleHandle             a PKCS#11 object handle whose session or login is over
+    │   ├── StaleSession            a PKCS#11 session that is over
     │   ├── TooFewCopies            a create did not reach enough HSMs
     │   ├── KeyUnavailable          SDK 5's availability check refused the key
     │   ├── HsmBusy                 throttled (HSM code 0xBB)
@@ -93,6 +94,12 @@ class KeyNotOnHsm(ClusterError):
 
 class StaleHandle(KeyNotOnHsm):
     """A PKCS#11 object handle from before: its session was closed, or its login ended.  No HSM was asked."""
+
+
+class StaleSession(ClusterError):
+    """A PKCS#11 session that was closed, or ended with its library's C_Finalize.  No HSM was asked."""
+
+    ckr = CKR.SESSION_HANDLE_INVALID
 
 
 class TooFewCopies(ClusterError):

@@ -14,7 +14,7 @@ from .errors import UsageError
 from .faults.effects import Effect, effect_of
 from .faults.points import Point, nearest
 from .faults.spec import Fault
-from .faults.when import OPERATIONS, When
+from .faults.when import OF_THE_LIBRARY, OPERATIONS, When
 from .faults.words import words_of
 from .history.events import Kind, Record
 from .history.history import History
@@ -190,9 +190,9 @@ def _check_op(op: object, wrong: list[str]) -> None:
         wrong.append(f"op= takes shell patterns of operations, separated by blanks; got {op!r}")
         return
     for glob in op.split():
-        if not any(fnmatch.fnmatchcase(name, glob) for name in OPERATIONS):
-            hint = nearest(glob, OPERATIONS)
-            wrong.append(f"op={glob!r} matches no operation{hint}; there are {', '.join(OPERATIONS)}")
+        known = (*OPERATIONS, *OF_THE_LIBRARY)
+        if not any(fnmatch.fnmatchcase(name, glob) for name in known):
+            wrong.append(f"op={glob!r} matches no operation{nearest(glob, known)}; there are {', '.join(known)}")
 
 
 def _effect(text: object, points: tuple[Point, ...], wrong: list[str]) -> Effect | None:

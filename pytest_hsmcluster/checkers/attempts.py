@@ -14,6 +14,8 @@ SitesOf = Callable[[int], Site]
 """Number of an operation → who called it."""
 
 INCURABLE = (
+    "StaleHandle",
+    "StaleSession",
     "LoginFailed",
     "AccountLocked",
     "KeyAccessDenied",
@@ -36,7 +38,8 @@ class Attempt:
         op: number of the operation.
         place: the line that called, or None where that is not known.
         key: "key-N" that a create made, or that any other call is about; else None.
-        began_ns, ended_ns: instants; `ended_ns` is None while it is open.
+        began_ns, ended_ns: instants; `ended_ns` is None while it is open.  Through the PKCS#11 library a use begins
+            where `C_…Init` asks an HSM for the key.
         outcome: `ok`, `fail`, `info` or `open`.
         error: class name of what it raised; None if it raised nothing.
         hsm: HSM that the error is about, or None.
@@ -130,7 +133,7 @@ def chains(facts: Facts, sites: SitesOf) -> list[Chain]:
         elif operation.ended is not None and _is_ok(operation, "find_keys"):
             found.update(((operation.client, key), None) for key in operation.ended.keys)
     made = {key.born.op: key.name for key in facts.keys.values() if key.born.cause in BIRTHS}
-    evidence = _Evidence(facts, _sends(facts), _blind(facts), logins, made, found)
+    evidence = _Evidence(facts, _sends(facts), _blind(facts), logins, made, found, _begun(facts))
     return [_chain(evidence, linked) for linked in links.chains]
 
 
@@ -225,6 +228,7 @@ class _Evidence:
         logins: application → indices of the ends of its `ok` logins.
         made: number → key made.
         found: application and key that it found.
+        begun: number of a use → when the library had asked for its key.
     """
 
     facts: Facts
@@ -233,6 +237,7 @@ class _Evidence:
     logins: Mapping[str, Sequence[int]]
     made: Mapping[int, str]
     found: Mapping[tuple[str, str | None], None]
+    begun: Mapping[int, int]
 
 
 def _chain(evidence: _Evidence, linked: _Linked) -> Chain:
@@ -255,7 +260,7 @@ def _attempt(evidence: _Evidence, operation: Operation, site: Site, again: Opera
         op=op,
         place=site.place,
         key=evidence.made.get(op) if operation.name in CREATES else operation.key,
-        began_ns=operation.invoked.at_ns,
+        began_ns=evidence.begun.get(op, operation.invoked.at_ns),
         ended_ns=ended.at_ns if ended else None,
         outcome=operation.outcome,
         error=error.error if error else None,
@@ -311,6 +316,24 @@ def _shows(find: Operation, create: Operation, before: int) -> bool:
         and find.ended is not None
         and find.ended.index < before
     )
+
+
+def _begun(facts: Facts) -> dict[int, int]:
+    """Return number of a use → the instant at which the library asked an HSM for the key, in the same breath."""
+    asked: dict[tuple[str, str | None], Operation] = {}
+    found: dict[int, int] = {}
+    for number, operation in facts.operations.items():
+        about = operation.client, operation.key
+        if _is_ok(operation, "validate_key"):
+            asked[about] = operation
+        elif (before := asked.pop(about, None)) is not None and _follows(before, operation):
+            found[number] = before.invoked.at_ns
+    return found
+
+
+def _follows(before: Operation, operation: Operation) -> bool:
+    """Whether one call began in the instant in which the other one ended."""
+    return before.ended is not None and before.ended.at_ns == operation.invoked.at_ns
 
 
 def _sends(facts: Facts) -> dict[int, int]:

@@ -14,6 +14,7 @@ from . import (
     exposure,
     identity,
     isolation,
+    library_handles,
     linearizability,
     openability,
     orphans,
@@ -148,7 +149,9 @@ class HsmCheck:
         require_none(self.undecryptable_data(shredded))
 
     def no_stale_handles(self) -> None:
-        """No handle of a session key was used after its session was over: closed, logged out, or lost with its HSM.
+        """No handle was used after its session was over: closed, logged out, or lost with its HSM.
+
+        Session keys, and what the PKCS#11 library gives out: handles of objects, and sessions.
 
         Raises:
             AssertionError: some were.
@@ -247,7 +250,8 @@ class HsmCheck:
 
     def stale_handles(self) -> list[Finding]:
         """Return one finding for each stale handle and line that used it; `.hsms` is the HSM on which the key lived."""
-        return staleness.stale_handles(self.facts(), self._sites)
+        facts = self.facts()
+        return [*staleness.stale_handles(facts, self._sites), *library_handles.stale_uses(facts, self._sites)]
 
     def retry_report(self) -> RetryReport:
         """Return how the application retries: `.sites`, a row for each line, and `.chains`; printed, it is a table."""

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from ..cryptoki import CKA, CKO
-from ..errors import ClusterError
+from ..cryptoki import CKA, CKO, CKR
+from ..errors import ClusterError, TemplateInvalid
 from ..keys.attributes import usable_template
 from ..keys.mechanisms import Mechanism
 from ..service import commands
@@ -30,7 +30,14 @@ PARTS = {name: part for part, name in CLASSES.items()}
 
 
 class Operations(Caller):
-    """The operations of one application process."""
+    """The operations of one application process.
+
+    Attributes:
+        refuses_duplicates: whether a create ends with an error if its label or id was taken before, though the key is
+            made (`Profile.duplicates`; the PKCS#11 library).
+    """
+
+    refuses_duplicates = False
 
     # -- sessions --------------------------------------------------------------------------
 
@@ -191,7 +198,7 @@ class Operations(Caller):
             raise error
             yield  # a flow that waits for nothing
 
-        return self._operation(name, body, key=check_handle(key, name))
+        return self._operation(name, body, key=None if key is None else check_handle(key, name))
 
     def validate_key(self, key: object, operation: str) -> Flow[int]:
         """Ask whether a key is there and may be used so; hand out its size."""
@@ -247,8 +254,12 @@ class Operations(Caller):
         base: KeyHandle | None = None,
     ) -> Flow[T]:
         def body(call: Call) -> Answered:
+            taken = bool(token and self.refuses_duplicates) and (yield from self._taken(call, request, label))
             source = yield from self._place(call, request, base)
             keys = yield from self.creator.create(call, source, request, token, min_srv, timeout_ns(timeout_s))
+            if taken:
+                why = f"another key has the label or id of key {label!r}, which was made all the same"
+                raise TemplateInvalid(why, ckr=CKR.ATTRIBUTE_VALUE_INVALID, outcome="info")
             handles = [handle_of(key, self._cluster) for key in keys]
             return Answer(shape(handles), tuple(key.name for key in keys))
 
@@ -261,6 +272,19 @@ class Operations(Caller):
             return body(call)
 
         return self._operation(name, on_base, about=about, label=label, cls=part, kind=kind, token=token)
+
+    def _taken(self, call: Call, request: Command, label: str) -> Flow[bool]:
+        """Return whether another key has the label or id of one that is to be made; the history knows of no look.
+
+        Source:
+            Issues 19 and 105 of crypto11: SDK 3 refuses such a key, and it exists all the same (field reports).
+        """
+        templates = [getattr(request, name, None) or {} for name in ("template", "public_template")]
+        wanted = [(CKA.LABEL, label), *((CKA.ID, one[CKA.ID]) for one in templates if one.get(CKA.ID))]
+        for name, value in dict.fromkeys(wanted):
+            if value and (yield from self._find(call, commands.FindKeys({name: value}, None, None))).value:
+                return True
+        return False
 
 
 def _template(kind: str, part: CKO, template: Mapping[CKA, Any] | None) -> Mapping[CKA, Any]:

@@ -135,6 +135,8 @@ _BY_CKR: Mapping[CKR, type[ClusterError]] = {
 }
 
 _INSTEAD = {
+    "StaleSession": "the PKCS#11 library says it, of a session that is over",
+    "StaleHandle": "the PKCS#11 library says it, of an object handle that means nothing any more",
     "ApplicationDied": "crash @ client.… ends the application",
     "TooFewCopies": "it is the client's own verdict: use fail-clone",
     "InjectedError": "name the return value or code that it should carry",

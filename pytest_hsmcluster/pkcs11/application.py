@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ..client.handles import KeyHandle
 from ..cryptoki import CKR
-from ..errors import ApplicationDied, ClusterError, HsmUnavailable, SessionLimitReached, UsageError
+from ..errors import ApplicationDied, ClusterError, HsmUnavailable, SessionLimitReached, StaleSession, UsageError
 from ..wire.frames import FrameError, Start, read_request, write_answer
 from ..wire.functions import FUNCTIONS, Function
 from .access import Access
@@ -37,6 +37,26 @@ _WITHOUT_SESSION: Final = (
     "C_OpenSession",
     "C_CloseAllSessions",
 )
+_BEGINNINGS: Final = {
+    "C_FindObjectsInit": "find_keys",
+    "C_GetAttributeValue": "read_attributes",
+    "C_DestroyObject": "delete_key",
+    "C_GenerateKey": "generate_key",
+    "C_GenerateKeyPair": "generate_key_pair",
+    "C_CreateObject": "import_key",
+    "C_UnwrapKey": "unwrap_key",
+    "C_DeriveKey": "derive_key",
+    "C_WrapKey": "wrap_key",
+    "C_EncryptInit": "encrypt",
+    "C_DecryptInit": "decrypt",
+    "C_SignInit": "sign",
+    "C_VerifyInit": "verify",
+    "C_GenerateRandom": "random",
+}
+"""Function → the operation that the application wants when it calls it.
+
+Of a session that is over the history tells these only: others may be called by garbage collection, at any time.
+"""
 _QUIET: Final = (CKR.BUFFER_TOO_SMALL, CKR.ATTRIBUTE_TYPE_INVALID, CKR.ATTRIBUTE_SENSITIVE)
 
 
@@ -94,6 +114,7 @@ class Application:
         self._accesses: dict[int, Access] = {}
         self._sessions: dict[int, Session] = {}
         self._closed: dict[int, str] = {}
+        self._closed_in: dict[int, int] = {}
         parts = (self, Information(self), ObjectFunctions(self), Births(self), Uses(self), Recovering())
         self._methods = {function.name: _method(function, parts) for function in FUNCTIONS if function.offered}
 
@@ -139,7 +160,7 @@ class Application:
                 raise bad_arguments(f"{function.name} needs a place for its answer")
         if needs_session:
             about[1] = arguments[0]
-            session = arguments[0] = self.session(arguments[0])
+            session = arguments[0] = self.session(arguments[0], _BEGINNINGS.get(function.name, ""))
             about[0] = session.access.slot
         elif function.takes[0] == "ulong":
             about[0] = arguments[0]
@@ -180,14 +201,21 @@ class Application:
             raise Refused(CKR.DEVICE_ERROR, f"until C_Initialize is called anew: {found.broken}")
         return found
 
-    def session(self, number: int) -> Session:
+    def session(self, number: int, what: str = "") -> Session:
         """Return an open session.
+
+        Args:
+            what: name of the operation that it is wanted for, for the history.
 
         Raises:
             Refused: there is none of this number any more, or there never was (SESSION_HANDLE_INVALID).
+            StaleSession: there was one of this cluster; the history tells.
         """
         found = self._sessions.get(number)
         if found is None:
+            slot = self._closed_in.get(number)
+            if what and slot is not None and slot in self._slots():
+                self.access(slot).client.refuse(what, None, StaleSession(self._closed[number]))
             why = self._closed.get(number, f"there never was a session {number}")
             raise Refused(CKR.SESSION_HANDLE_INVALID, why)
         self.access(found.access.slot)
@@ -218,6 +246,7 @@ class Application:
         opened = f", opened by {place}," if place is not None and place.path else ""
         session.access.close(session, why)
         self._sessions.pop(session.number, None)
+        self._closed_in[session.number] = session.access.slot
         self._closed[session.number] = f"session {session.number}{opened} is over: {session.closed}"
 
     # -- functions ----------------------------------------------------------------------------------------

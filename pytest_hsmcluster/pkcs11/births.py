@@ -142,31 +142,10 @@ class Births:
         return [b"", key]
 
     def _born(self, session: Session, wanted: Mapping[CKA, Any], make: Any) -> int:
-        """Make a key and return its object handle.
-
-        Source:
-            Issues 19 and 105 of crypto11: SDK 3 refuses a second key with a label or id that is taken, and the key
-            exists all the same (field reports).
-        """
+        """Make a key and return its object handle."""
         access = session.access
         access.sweep_up()
-        label, token = wanted.get(CKA.LABEL, ""), wanted.get(CKA.TOKEN, False)
-        taken = access.token.profile.duplicates == "refused" and token and self._is_taken(session, wanted)
-        key = make(label, token)
-        if taken:
-            raise Refused(
-                CKR.ATTRIBUTE_VALUE_INVALID,
-                f"another key has the label or id of key {label!r}, which was made all the same",
-            )
-        return self._application.give(session, key)
-
-    def _is_taken(self, session: Session, wanted: Mapping[CKA, Any]) -> bool:
-        same = {name: wanted[name] for name in (CKA.LABEL, CKA.ID, CKA.CLASS) if wanted.get(name)}
-        return any(
-            session.access.client.find_keys(template={name: value})
-            for name, value in same.items()
-            if name is not CKA.CLASS
-        )
+        return self._application.give(session, make(wanted.get(CKA.LABEL, ""), wanted.get(CKA.TOKEN, False)))
 
 
 def _generated(mechanism: CKM, operation: str) -> str:

@@ -17,6 +17,7 @@ class LibraryClient(Client):
     def __init__(self, operations: Operations, driver: BlockingDriver) -> None:
         super().__init__(operations, driver)
         self._operations = operations
+        operations.refuses_duplicates = self._process.profile.duplicates == "refused"
 
     def read_attributes(self, key: KeyHandle, wanted: Sequence[CKA]) -> Mapping[CKA, Any]:
         """Return attributes as `C_GetAttributeValue` gives them: their values, or the CKR that says why there is none.
@@ -41,8 +42,12 @@ class LibraryClient(Client):
         """
         return self._drive(self._operations.validate_key(key, operation), "validate_key")
 
-    def refuse(self, operation: str, key: KeyHandle, error: ClusterError) -> None:
-        """Write down a call that the library refused by itself, and raise the refusal; no HSM is asked."""
+    def refuse(self, operation: str, key: KeyHandle | None, error: ClusterError) -> None:
+        """Write down a call that the library refused by itself, and raise the refusal; no HSM is asked.
+
+        Args:
+            key: which it was about; None where that cannot be said, because its session is over.
+        """
         self._drive(self._operations.refused(operation, key, error), operation)
 
     def end_session_keys(self, keys: Sequence[KeyHandle]) -> None:

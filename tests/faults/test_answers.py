@@ -7,7 +7,7 @@ from pytest_hsmcluster.cryptoki import CKR
 from pytest_hsmcluster.errors import ClusterError, InjectedError, UsageError
 from pytest_hsmcluster.faults.answers import canonical, error_of
 
-NO_ANSWERS = ("TooFewCopies", "InjectedError", "ApplicationDied")
+NO_ANSWERS = ("StaleSession", "TooFewCopies", "InjectedError", "ApplicationDied")
 NAMED = [kind for kind in ClusterError.__subclasses__() if kind.__name__ not in NO_ANSWERS]
 
 
