@@ -105,20 +105,30 @@ class Access:
         if self._client is not None:
             self._client.close()
 
-    def object(self, handle: int, session: "Session", what: str) -> Object:
+    def check_login(self) -> None:
+        """Refuse whoever has not logged in since the last session was closed, though the HSMs have not heard of it.
+
+        Raises:
+            Refused: USER_NOT_LOGGED_IN.
+        """
+        if self._left:
+            raise Refused(CKR.USER_NOT_LOGGED_IN, f"{self.name} closed its last session, and a login ends with it")
+
+    def object(self, handle: int, session: "Session", what: str, invalid: CKR = CKR.KEY_HANDLE_INVALID) -> Object:
         """Return what a handle means.
 
         Args:
             what: name of the operation, for the history.
+            invalid: what a handle that means nothing is in this place.
 
         Raises:
-            Refused: it never meant anything here (KEY_HANDLE_INVALID).
+            Refused: it never meant anything here.
             StaleHandle: it meant something once; the history tells.
         """
         self.logged_in  # noqa: B018  # whoever lost it is told that, and not that an HSM lacks the key
         found = self.objects.all.get(handle)
         if found is None:
-            raise Refused(CKR.KEY_HANDLE_INVALID, f"object {handle} was never given out to {self.name}")
+            raise Refused(invalid, f"object {handle} was never given out to {self.name}")
         if found.ended:
             place = found.place
             stored = f" and stored by {place}" if place is not None and place.path else ""
@@ -126,7 +136,7 @@ class Access:
                 f"object {handle} was given out in session {found.session}{stored}; "
                 f"{found.ended}; then it was used in session {session.number}"
             )
-            self.client.refuse(what, found.key, StaleHandle(f"{why}: find the key again"))
+            self.client.refuse(what, found.key, StaleHandle(f"{why}: find the key again", ckr=invalid))
         return found
 
     def instant(self) -> str:

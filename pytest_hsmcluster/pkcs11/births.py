@@ -96,7 +96,7 @@ class Births:
         mechanism, params = read_mechanism(given)
         wanted = read_template(template)
         part, kind = class_of(wanted), kind_of(wanted)
-        with_key = session.access.object(unwrapping, session, "unwrap_key").key
+        with_key = session.access.object(unwrapping, session, "unwrap_key", CKR.UNWRAPPING_KEY_HANDLE_INVALID).key
         attributes = _attributes(wanted, kind, part)
         attributes.pop(CKA.VALUE_LEN, None)
         key = self._born(
@@ -149,6 +149,7 @@ class Births:
             exists all the same (field reports).
         """
         access = session.access
+        access.check_login()
         access.sweep_up()
         label, token = wanted.get(CKA.LABEL, ""), wanted.get(CKA.TOKEN, False)
         taken = access.token.profile.duplicates == "refused" and token and self._is_taken(session, wanted)
