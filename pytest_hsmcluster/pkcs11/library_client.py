@@ -17,6 +17,7 @@ class LibraryClient(Client):
     def __init__(self, operations: Operations, driver: BlockingDriver) -> None:
         super().__init__(operations, driver)
         self._operations = operations
+        operations.gathers = operations.process.profile.session_keys_together
 
     def read_attributes(self, key: KeyHandle, wanted: Sequence[CKA]) -> Mapping[CKA, Any]:
         """Return attributes as `C_GetAttributeValue` gives them: their values, or the CKR that says why there is none.

@@ -176,6 +176,43 @@ def test_digests_are_everybodys_and_reach_no_hsm(ck, session, hsm_history, name)
     assert len(hsm_history) == before
 
 
+# -- limits ---
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "most"),
+    [(CKM.SHA256_HMAC, CKK.GENERIC_SECRET, 16288), (CKM.SHA512_HMAC, CKK.GENERIC_SECRET, 16224)],
+)
+def test_one_signature_takes_16_kb(ck, session, number, kind, most):
+    """The published number of bytes, and not one more."""
+    key = ck.secret(session, AES, kind, SIGN=True)
+    assert ck.once(session, "Sign", mechanism(number), key, bytes(most))
+    with refused(CKR.DATA_LEN_RANGE):
+        ck.once(session, "Sign", mechanism(number), key, bytes(most + 1))
+
+
+def test_one_encryption_takes_16_kb(ck, session, key):
+    """AES-CBC 16,272 bytes, AES-GCM 16,224; in parts more, each of which is an operation of its own."""
+    cbc, sealing = mechanism(CKM.AES_CBC, IV), mechanism(CKM.CLOUDHSM_AES_GCM, gcm(None))
+    for how, most in ((cbc, 16272), (sealing, 16224)):
+        assert ck.once(session, "Encrypt", how, key, bytes(most))
+        with refused(CKR.DATA_LEN_RANGE):
+            ck.once(session, "Encrypt", how, key, bytes(most + 16))
+    assert ck.parts(session, "Encrypt", cbc, key, cut(bytes(64000), 16000)) == encrypted(modes.CBC(IV), bytes(64000))
+    padding = mechanism(CKM.AES_CBC_PAD, IV)
+    assert len(ck.parts(session, "Encrypt", padding, key, [bytes(64000)])) == 64016
+
+
+@pytest.mark.hsm_cluster(data_limits=False)
+def test_the_limits_are_a_switch(ck, session, key):
+    """`data_limits=False` is for whoever wants to test without them."""
+    how = mechanism(CKM.CLOUDHSM_AES_GCM, gcm(None))
+    assert ck.once(session, "Decrypt", how, key, ck.once(session, "Encrypt", how, key, bytes(100_000))) == bytes(
+        100_000
+    )
+    assert ck.once(session, "Sign", mechanism(CKM.AES_CMAC), key, bytes(100_000))
+
+
 # -- RSA ---------------------------------------------------------------------------------------
 
 
