@@ -311,6 +311,7 @@ class HsmCluster:
             self._world.source.random,
             lambda: self._scheduler.now_ns,
             self.sites,
+            self.check.outlived.append,
         )
 
     # -- the end ---------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Which calls used the handle of a session key whose session was over?
+"""Which calls used a handle whose session or login was over?
 
 Token keys have the same handle on every HSM, and keep it over every session.  A session key ends with its session, with
-the login, and with its HSM; then its handle names nothing, and in another session it never will.
+the login, and with its HSM; then its handle names nothing, and in another session it never will.  The object handles
+that the PKCS#11 library gives out end with the login, those of token keys too; the library refuses them by itself.
 
 Source:
     AWS CloudHSM User Guide, "Manage keys": session keys live in one session.  The AWS sample session_keys.c (of
@@ -32,9 +33,13 @@ def stale_handles(facts: Facts, sites: SitesOf) -> list[Finding]:
             continue
         if operation.name == "login" and operation.outcome == "ok":
             logins.setdefault(operation.client, []).append(ended.index)
-        elif operation.outcome == "fail" and ended.error == "KeyNotOnHsm":
+        elif operation.outcome == "fail" and ended.error in ("KeyNotOnHsm", "StaleHandle"):
             key = facts.keys.get(ended.key or operation.key or "")
-            why = None if key is None else _ended(facts, key, operation, ended, logins.get(operation.client, []))
+            why = None
+            if key is not None and ended.error == "StaleHandle":
+                why = None if _deleted(key, operation) else sites(number).why or "its session or its login was over"
+            elif key is not None:
+                why = _ended(facts, key, operation, ended, logins.get(operation.client, []))
             if key is not None and why is not None:
                 use = (key.name, operation.client, operation.name, sites(number).place)
                 uses.setdefault(use, []).append(operation)
@@ -45,7 +50,7 @@ def stale_handles(facts: Facts, sites: SitesOf) -> list[Finding]:
 def _ended(facts: Facts, key: KeyFacts, operation: Operation, error: Event, logins: list[int]) -> str | None:
     """Return how the session of a key ended before it was used on another one, or None."""
     begun = operation.invoked.index
-    if key.born.token or any(delete.invoked.index < begun and delete.outcome != "fail" for delete in key.deletes):
+    if key.born.token or _deleted(key, operation):
         return None
     gone = max((event for event in key.left.values() if event.index < error.index), key=_index, default=None)
     if gone is None:
@@ -72,6 +77,11 @@ def _ended(facts: Facts, key: KeyFacts, operation: Operation, error: Event, logi
     return f"{logout.client} logged out {when}"
 
 
+def _deleted(key: KeyFacts, operation: Operation) -> bool:
+    begun = operation.invoked.index
+    return any(delete.invoked.index < begun and delete.outcome != "fail" for delete in key.deletes)
+
+
 def _replaced(facts: Facts, gone: Event) -> bool:
     """Whether a new login put an end to the session of a key."""
     index, records = gone.index, facts.history.records
@@ -89,10 +99,12 @@ def _finding(facts: Facts, key: KeyFacts, used: list[Operation], why: str, place
     first = used[0]
     times = {1: "", 2: " twice"}.get(len(used), f" {len(used)} times")
     where = f" at {place}" if isinstance(place, Place) and place.path else ""
-    cause = (
-        f"made in a session of {_maker(facts, key)} at {instant(key.born.at_ns)}, which is over: {why}; "
-        f"used afterwards{times} by {first.client}: {first.name}{where}"
-    )
+    use = f"used afterwards{times} by {first.client}: {first.name}{where}"
+    if first.ended is not None and first.ended.error == "StaleHandle":
+        cause = f"{why.removesuffix(': find the key again')}; {use}"
+    else:
+        made = f"made in a session of {_maker(facts, key)} at {instant(key.born.at_ns)}"
+        cause = f"{made}, which is over: {why}; {use}"
     hsms = facts.hsms_of(key)
     return Finding("no_stale_handles", key.name, key.label, key.handle, hsms, first.invoked.at_ns, cause)
 

@@ -16,7 +16,7 @@ _WORDS = {
     "in_sync": "HSMs differ in key",
     "session_keys_stay_put": "stray session key",
     "no_undecryptable_data": "undecryptable data of key",
-    "no_stale_handles": "stale handle of session key",
+    "no_stale_handles": "stale handle of key",
     "exposure": "exposed key",
     "linearizable": "calls without an order on key",
 }
@@ -62,7 +62,7 @@ class Finding:
         )
 
 
-def require_none(findings: Iterable[Finding]) -> None:
+def require_none(findings: Iterable[Finding | str]) -> None:
     """Raise an AssertionError with one finding a line, if there is any."""
     __tracebackhide__ = True
     text = "\n".join(map(str, findings))

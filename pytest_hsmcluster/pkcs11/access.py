@@ -1,12 +1,13 @@
 """What does one application have at one token: a client, a login, objects?"""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..cryptoki import CKR
 from ..errors import StaleHandle
 from ..sim.clock import NS
 from .handles import Object, Objects
-from .refusals import Refused
+from .refusals import Outlived, Refused
 from .token import Token
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ class Access:
         token: the cluster.
         slot: number of the slot that it is in.
         name: what the client is called in the history.
+        former: the objects of tokens that are not there any more.
         sessions: number → session, those that are open.
         objects: the object handles that it was given.
         broken: why everything answers CKR_DEVICE_ERROR until `C_Initialize`; empty while it does not.
     """
 
-    def __init__(self, token: Token, slot: int, name: str) -> None:
+    def __init__(self, token: Token, slot: int, name: str, former: Mapping[int, Object]) -> None:
+        self._former = former
         self.token = token
         self.slot = slot
         self.name = name
@@ -127,15 +130,12 @@ class Access:
         """
         self.logged_in  # noqa: B018  # whoever lost it is told that, and not that an HSM lacks the key
         found = self.objects.all.get(handle)
+        if found is None and (former := self._former.get(handle)) is not None:
+            raise Outlived(invalid, former.story)
         if found is None:
             raise Refused(invalid, f"object {handle} was never given out to {self.name}")
         if found.ended:
-            place = found.place
-            stored = f" and stored by {place}" if place is not None and place.path else ""
-            why = (
-                f"object {handle} was given out in session {found.session}{stored}; "
-                f"{found.ended}; then it was used in session {session.number}"
-            )
+            why = f"{found.story}; then it was used in session {session.number}"
             self.client.refuse(what, found.key, StaleHandle(f"{why}: find the key again", ckr=invalid))
         return found
 

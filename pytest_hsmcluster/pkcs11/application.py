@@ -11,10 +11,11 @@ from ..wire.frames import FrameError, Start, read_request, write_answer
 from ..wire.functions import FUNCTIONS, Function
 from .access import Access
 from .births import Births
+from .handles import Object
 from .information import Information
 from .objects import ObjectFunctions
 from .recovering import Recovering
-from .refusals import Refused, bad_arguments
+from .refusals import Outlived, Refused, bad_arguments
 from .sessions import Session, checked_flags
 from .token import Token
 from .uses import Uses
@@ -37,7 +38,8 @@ _WITHOUT_SESSION: Final = (
     "C_OpenSession",
     "C_CloseAllSessions",
 )
-_QUIET: Final = (CKR.BUFFER_TOO_SMALL, CKR.ATTRIBUTE_TYPE_INVALID, CKR.ATTRIBUTE_SENSITIVE)
+_CLOSING: Final = ("C_CloseSession", "C_CloseAllSessions", "C_FindObjectsFinal")
+QUIET: Final = (CKR.BUFFER_TOO_SMALL, CKR.ATTRIBUTE_TYPE_INVALID, CKR.ATTRIBUTE_SENSITIVE)
 
 
 class Called(NamedTuple):
@@ -50,6 +52,7 @@ class Called(NamedTuple):
         result: CKR, as a number.
         why: what was wrong; empty for CKR_OK.
         at_ns: the simulated instant at which it came back; 0 where it was about no slot.
+        outlived: whether it was about a slot, a session or an object that there was once.
     """
 
     function: str
@@ -58,6 +61,7 @@ class Called(NamedTuple):
     result: int
     why: str
     at_ns: int
+    outlived: bool = False
 
     def __str__(self) -> str:
         name = f"CKR_{CKR(self.result).name}" if self.result in CKR._value2member_map_ else f"0x{self.result:X}"
@@ -93,7 +97,8 @@ class Application:
         self._called = called
         self._accesses: dict[int, Access] = {}
         self._sessions: dict[int, Session] = {}
-        self._closed: dict[int, str] = {}
+        self._closed: dict[int, tuple[int, str]] = {}  # session → its slot, and how it ended
+        self._former: dict[int, Object] = {}
         parts = (self, Information(self), ObjectFunctions(self), Births(self), Uses(self), Recovering())
         self._methods = {function.name: _method(function, parts) for function in FUNCTIONS if function.offered}
 
@@ -104,12 +109,14 @@ class Application:
         sequence, function = 0, None
         about: list[int] = [0, 0]
         result: int = CKR.OK
-        why, outputs = "", cast(Sequence[Any], ())
+        why, outputs, outlived = "", cast(Sequence[Any], ()), False
         try:
             sequence, function, arguments = read_request(frame)
             outputs = self._carried_out(function, arguments, about)
         except Refused as refused:
             result, why, outputs = refused.ckr, refused.why, refused.outputs
+            # Garbage collection may close what there was, at any time.
+            outlived = isinstance(refused, Outlived) and function is not None and function.name not in _CLOSING
         except FrameError as error:
             result, why = CKR.GENERAL_ERROR, str(error)
         except ApplicationDied as error:
@@ -124,10 +131,11 @@ class Application:
             result, why = CKR.FUNCTION_FAILED, f"{type(error).__name__}: {error}"
             self.failures.append(error)
         name = function.name if function is not None else "?"
-        if why and result not in _QUIET:
+        if why and result not in QUIET:
             log.info("%s: %s: %s", self.name, name, why)
         token = self._slots().get(about[0])
-        self._called(Called(name, about[0], about[1], int(result), why, token.now_ns() if token else 0))
+        at_ns = token.now_ns() if token else 0
+        self._called(Called(name, about[0], about[1], int(result), why, at_ns, outlived))
         return write_answer(sequence, function, int(result), outputs)
 
     def _carried_out(self, function: Function, arguments: list[Any], about: list[int]) -> Sequence[Any]:
@@ -138,7 +146,7 @@ class Application:
             if not arguments.pop(place):
                 raise bad_arguments(f"{function.name} needs a place for its answer")
         if needs_session:
-            about[1] = arguments[0]
+            about[:] = self._closed.get(arguments[0], (0,))[0], arguments[0]
             session = arguments[0] = self.session(arguments[0])
             about[0] = session.access.slot
         elif function.takes[0] == "ulong":
@@ -172,10 +180,12 @@ class Application:
         """
         token = self._slots().get(slot)
         if token is None:
-            raise Refused(CKR.SLOT_ID_INVALID, self._gone.get(slot, f"there is no slot {slot}"))
+            if slot in self._gone:
+                raise Outlived(CKR.SLOT_ID_INVALID, f"slot {slot}: {self._gone[slot]}")
+            raise Refused(CKR.SLOT_ID_INVALID, f"there is no slot {slot}")
         found = self._accesses.get(slot)
         if found is None:
-            found = self._accesses[slot] = Access(token, slot, self.name)
+            found = self._accesses[slot] = Access(token, slot, self.name, self._former)
         if found.broken:
             raise Refused(CKR.DEVICE_ERROR, f"until C_Initialize is called anew: {found.broken}")
         return found
@@ -188,8 +198,9 @@ class Application:
         """
         found = self._sessions.get(number)
         if found is None:
-            why = self._closed.get(number, f"there never was a session {number}")
-            raise Refused(CKR.SESSION_HANDLE_INVALID, why)
+            if number in self._closed:
+                raise Outlived(CKR.SESSION_HANDLE_INVALID, self._closed[number][1])
+            raise Refused(CKR.SESSION_HANDLE_INVALID, f"there never was a session {number}")
         self.access(found.access.slot)
         return found
 
@@ -206,6 +217,9 @@ class Application:
         access = self._accesses.pop(slot, None)
         if access is not None:
             access.end()
+            for found in access.objects.all.values():
+                access.objects.end(found, why)
+            self._former.update(access.objects.all)
 
     def end(self) -> None:
         """End all that there is: the application is over."""
@@ -218,7 +232,10 @@ class Application:
         opened = f", opened by {place}," if place is not None and place.path else ""
         session.access.close(session, why)
         self._sessions.pop(session.number, None)
-        self._closed[session.number] = f"session {session.number}{opened} is over: {session.closed}"
+        self._closed[session.number] = (
+            session.access.slot,
+            f"session {session.number}{opened} is over: {session.closed}",
+        )
 
     # -- functions ----------------------------------------------------------------------------------------
 

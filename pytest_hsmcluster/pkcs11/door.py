@@ -4,11 +4,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from .active import SLOTS, module
-from .application import Called
+from .application import QUIET, Called
 from .token import Token
 
 if TYPE_CHECKING:
     from .server import Server
+
+
+_MOST_TOLD = 20
 
 
 class Pkcs11Door:
@@ -30,7 +33,7 @@ class Pkcs11Door:
         self._server: Server | None = None
         self._open = ExitStack()
         SLOTS.carry()
-        self._open.enter_context(SLOTS.listening(self.calls.append))
+        self._open.enter_context(SLOTS.listening(self._hear))
 
     def add(self, token: Token, user_pin: str) -> int:
         """Put a cluster behind the door, and return the number of its slot."""
@@ -38,6 +41,24 @@ class Pkcs11Door:
         self.slots[number] = token
         self._pins[number] = user_pin
         return number
+
+    @property
+    def refusals(self) -> list[str]:
+        """The last calls that were refused, and why: what their return value does not say."""
+        told = [str(called) for called in self.calls if called.why and called.result not in QUIET]
+        counts = dict.fromkeys(told[-_MOST_TOLD:], 0)
+        for line in told:
+            if line in counts:
+                counts[line] += 1
+        return [f"{line} ({times} times)" if times > 1 else line for line, times in counts.items()]
+
+    def _hear(self, called: Called) -> None:
+        self.calls.append(called)
+        if called.outlived and self.slots:
+            token = self.slots.get(called.slot) or self.slots[self.slot_id]
+            place = token.sites.caller()
+            where = f" at {place}" if place is not None and place.path else ""
+            token.outlived(f"stale handle: {called.why}; used afterwards: {called.function}{where}")
 
     @property
     def slot_id(self) -> int:
@@ -57,7 +78,7 @@ class Pkcs11Door:
         from .server import SOCKET_VARIABLE, Server
 
         if self._server is None:
-            self._server = Server(self.slots, SLOTS.gone, self.calls.append)
+            self._server = Server(self.slots, SLOTS.gone, self._hear)
             self._open.callback(self._server.close)
         return {SOCKET_VARIABLE: self._server.path}
 

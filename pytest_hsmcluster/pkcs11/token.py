@@ -32,6 +32,7 @@ class Token:
         now_ns: the present simulated instant.
         free: keys that still fit on the fullest HSM.
         sites: who called what.
+        outlived: is told what an application has kept for too long.
     """
 
     cluster: str
@@ -41,6 +42,7 @@ class Token:
     random: Callable[[int], bytes]
     now_ns: Callable[[], int]
     sites: "Sites"
+    outlived: Callable[[str], object]
 
     @property
     def label(self) -> str:

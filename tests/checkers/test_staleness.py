@@ -59,7 +59,7 @@ def test_a_handle_from_before_a_logout_is_found(cluster, app):
     assert "made in a session of app at 0.00" in stale.cause
     assert ", which is over: app logged out at 0.0" in stale.cause
     assert re.search(r"; used afterwards 3 times by app: encrypt at .*test_staleness\.py:\d+ \(use\)$", stale.cause)
-    with pytest.raises(AssertionError, match=r"stale handle of session key 'tmp' \(key-1, handle \d+\) on hsm-1 since"):
+    with pytest.raises(AssertionError, match=r"stale handle of key 'tmp' \(key-1, handle \d+\) on hsm-1 since"):
         cluster.check.no_stale_handles()
 
 

@@ -187,6 +187,13 @@ def counter_kdf(prf: int, fixed: bytes, bits: int = 32) -> Kdf:
     return made
 
 
+def _passed(argument: Any) -> Any:
+    """Return an argument as C takes it: numbers have 8 bytes, a mechanism goes by its address."""
+    if isinstance(argument, Mechanism):
+        return c.byref(argument)
+    return ULONG(argument) if type(argument) in (int, CKM, CKF) else argument
+
+
 class Calls:
     """The library, as C sees it.
 
@@ -203,7 +210,7 @@ class Calls:
         """Call, and return CKR."""
         called = getattr(self._library, function)
         called.restype = ULONG
-        return int(called(*(ULONG(one) if type(one) in (int, CKM, CKF) else one for one in arguments)))
+        return int(called(*map(_passed, arguments)))
 
     def ok(self, function: str, *arguments: Any) -> None:
         """Call, and raise what is not CKR_OK."""

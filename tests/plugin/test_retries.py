@@ -135,7 +135,7 @@ def test_a_blind_create_names_its_line(audit):
 def test_a_stale_handle_names_the_line_that_used_it(audit):
     result = audit("keep", "no_stale_handles()")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*stale handle of session key 'tmp' *: encrypt at vault.py:{LINES['keep']} (keep)*"])
+    result.stdout.fnmatch_lines([f"*stale handle of key 'tmp' *: encrypt at vault.py:{LINES['keep']} (keep)*"])
 
 
 def test_the_checks_are_asked_for_by_name(run):
