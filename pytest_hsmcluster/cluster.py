@@ -312,6 +312,8 @@ class HsmCluster:
             lambda: self._scheduler.now_ns,
             self.sites,
             self.check.outlived.append,
+            self._turnstile,
+            self.clock.advance_ns,
         )
 
     # -- the end ---------------------------------------------------------------------------------

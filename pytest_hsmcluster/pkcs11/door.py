@@ -1,8 +1,9 @@
 """What does a test hold of the PKCS#11 library?"""
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import UsageError
 from .active import SLOTS, module
 from .application import QUIET, Called
 from .token import Token
@@ -31,6 +32,7 @@ class Pkcs11Door:
         self.slots: dict[int, Token] = {}
         self._pins: dict[int, str] = {}
         self._server: Server | None = None
+        self._pace: Literal["calls", "wall"] = "calls"
         self._open = ExitStack()
         SLOTS.carry()
         self._open.enter_context(SLOTS.listening(self._hear))
@@ -40,7 +42,26 @@ class Pkcs11Door:
         number = SLOTS.add(token)
         self.slots[number] = token
         self._pins[number] = user_pin
+        if self._server is not None:
+            self._server.serve(token)
         return number
+
+    @property
+    def pace(self) -> Literal["calls", "wall"]:
+        """How time passes for processes at the socket.
+
+        `calls`: a call takes its simulated latency, and nothing else takes time.  `wall`: between calls simulated time
+        follows the wall clock, for applications that poll or sleep; such a history is not reproducible, and says so.
+        """
+        return self._pace
+
+    @pace.setter
+    def pace(self, pace: Literal["calls", "wall"]) -> None:
+        if pace not in ("calls", "wall"):
+            raise UsageError(f"pace is 'calls' or 'wall'; got {pace!r}")
+        if self._server is not None:
+            raise UsageError("pace is set before .env is read: applications may be connected already")
+        self._pace = pace
 
     @property
     def refusals(self) -> list[str]:
@@ -78,7 +99,9 @@ class Pkcs11Door:
         from .server import SOCKET_VARIABLE, Server
 
         if self._server is None:
-            self._server = Server(self.slots, SLOTS.gone, self._hear)
+            from ..drivers.pace import RealPace
+
+            self._server = Server(self.slots, SLOTS.gone, self._hear, RealPace() if self.pace == "wall" else None)
             self._open.callback(self._server.close)
         return {SOCKET_VARIABLE: self._server.path}
 
