@@ -312,6 +312,7 @@ class HsmCluster:
             lambda: self._scheduler.now_ns,
             self.sites,
             self.check.outlived.append,
+            lambda: self._closed,
             self._turnstile,
             self.clock.advance_ns,
         )

@@ -35,9 +35,7 @@ class Turnstile:
         me = threading.get_ident()
         # Whoever is inside already must not wait: the guest may be waiting for the lock.
         if self._guest and me != self._guest and me != self._inside and not self._settled():
-            self.doubt(
-                "it was called while an application was connected at its socket: chance decided who was first"
-            )
+            self.doubt("it was called while an application was connected at its socket: chance decided who was first")
         self._lock.acquire()
         self._inside = me
         self._depth += 1

@@ -169,8 +169,8 @@ class Application:
 
     @property
     def slots(self) -> Mapping[int, Token]:
-        """The slots that there are now."""
-        return self._slots()
+        """The slots that there are now: that of a cluster which the test has closed is none."""
+        return {number: token for number, token in self._slots().items() if not token.closed()}
 
     def access(self, slot: int) -> Access:
         """Return the access to the token of a slot.
@@ -179,6 +179,8 @@ class Application:
             Refused: there is no such slot (SLOT_ID_INVALID).
         """
         token = self._slots().get(slot)
+        if token is not None and token.closed():
+            raise Outlived(CKR.SLOT_ID_INVALID, f"slot {slot}: {token.cluster} is closed")
         if token is None:
             if slot in self._gone:
                 raise Outlived(CKR.SLOT_ID_INVALID, f"slot {slot}: {self._gone[slot]}")
@@ -197,6 +199,9 @@ class Application:
             Refused: there is none of this number any more, or there never was (SESSION_HANDLE_INVALID).
         """
         found = self._sessions.get(number)
+        if found is not None and found.access.token.closed():
+            self.remove(found.access.slot, f"{found.access.token.cluster} was closed")
+            found = None
         if found is None:
             if number in self._closed:
                 raise Outlived(CKR.SESSION_HANDLE_INVALID, self._closed[number][1])
@@ -244,7 +249,7 @@ class Application:
             raise bad_arguments("C_Initialize takes NULL for pReserved, and all four mutex functions or none")
         if self.initialized:
             raise Refused(CKR.CRYPTOKI_ALREADY_INITIALIZED, "C_Initialize was called before")
-        if not self._slots():
+        if not self.slots:
             raise Refused(CKR.GENERAL_ERROR, "no cluster is running: a test asks for one with the fixture hsm_pkcs11")
         # No function of the library holds a lock: it needs neither the mutexes of the system nor the application's.
         self.initialized = True

@@ -34,6 +34,7 @@ class Token:
         free: keys that still fit on the fullest HSM.
         sites: who called what.
         outlived: is told what an application has kept for too long.
+        closed: whether the cluster is closed.
         turnstile: lets one thread at a time into the cluster.
         pass_time: lets so many ns of simulated time pass.
     """
@@ -46,6 +47,7 @@ class Token:
     now_ns: Callable[[], int]
     sites: "Sites"
     outlived: Callable[[str], object]
+    closed: Callable[[], bool]
     turnstile: Turnstile
     pass_time: Callable[[int], object]
 

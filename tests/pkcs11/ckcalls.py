@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_hsmcluster import CKA, CKF, CKK, CKM, CKO, CKR
+from pytest_hsmcluster import CKA, CKF, CKK, CKM, CKO
 
 RW = CKF.SERIAL_SESSION | CKF.RW_SESSION
 USER = 1
@@ -400,6 +400,3 @@ def cut(data: bytes, *sizes: int) -> list[bytes]:
         pieces.append(data[at : at + size])
         at, number = at + size, number + 1
     return pieces
-
-
-__all__ = ["CKA", "CKK", "CKM", "CKO", "CKR", "Calls"]

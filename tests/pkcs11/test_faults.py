@@ -3,6 +3,8 @@
 The rows of the reference that concern PKCS #11: what a C program sees.
 """
 
+import ctypes
+
 import pytest
 
 from pytest_hsmcluster import CKM, CKR
@@ -241,8 +243,13 @@ def test_a_cluster_that_is_closed_under_an_open_session(ck, session, hsm_pkcs11,
     ck.login(there, f"{other.default_user}:{other.default_password}")
     key = ck.aes(there, "kek")
     other.close()
-    assert ck.rv("C_SignInit", there, CMAC, key) != CKR.OK
-    assert "closed" in hsm_pkcs11.calls[-1].why or "ended" in hsm_pkcs11.calls[-1].why
+    assert ck.rv("C_SignInit", there, CMAC, key) == CKR.SESSION_HANDLE_INVALID
+    assert f"is over: {other.id} was closed at" in hsm_pkcs11.calls[-1].why
+    assert ck.rv("C_OpenSession", slot, 6, None, None, ctypes.byref(ctypes.c_ulong())) == CKR.SLOT_ID_INVALID
+    assert ck.slots() == [hsm_pkcs11.slot_id]
+    with refused(CKR.KEY_HANDLE_INVALID):
+        ck.ok("C_SignInit", session, CMAC, key)
+    assert "stored by tests/pkcs11/" in hsm_pkcs11.calls[-1].why
     assert ck.aes(session, "still here")
 
 
