@@ -55,7 +55,7 @@ class Caller:
         sites: where it is noted who called what.
 
     Attributes:
-        gathers: whether session keys are made where the process has others.
+        gathers: whether session keys are made where the process has others (guess).
     """
 
     gathers = False

@@ -79,7 +79,7 @@ class Access:
     def leave(self) -> None:
         """End the login with the last session (PKCS #11 v2.40, C_CloseSession); the HSMs hear of it with the next one.
 
-        Garbage collection may close the last session, so nothing is sent now.
+        Garbage collection may close the last session, so nothing is sent now; how the service does it is a guess.
         """
         if self._logged_in:
             self.forget_login("closed its last session")

@@ -120,6 +120,7 @@ class Application:
         except FrameError as error:
             result, why = CKR.GENERAL_ERROR, str(error)
         except ApplicationDied as error:
+            # A guess: the process is gone in reality, and here it is until it starts anew.
             result, why = CKR.GENERAL_ERROR, str(error)
             self._break(about[0], str(error))
         except ClusterError as error:

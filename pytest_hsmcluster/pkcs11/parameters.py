@@ -2,7 +2,8 @@
 
 Source:
     OASIS PKCS #11 v2.40, "Current Mechanisms": CK_AES_CTR_PARAMS, CK_RSA_PKCS_PSS_PARAMS and the others; v3.0 for
-    CK_SP800_108_KDF_PARAMS, which CloudHSM uses under a number of its own.
+    CK_SP800_108_KDF_PARAMS, which CloudHSM uses under a number of its own.  That a wrong parameter is refused before
+    the key is looked at is a guess.
 """
 
 import struct

@@ -23,6 +23,8 @@ _BLOCKS = {
     CKM.DES3_CBC_PAD: 8,
 }
 _AT_ONCE = 16000
+"""Bytes for one command.  That each part of a stream has the limit of an operation of its own is a guess."""
+
 _UNPADDED = {CKM.AES_CBC_PAD: CKM.AES_CBC, CKM.DES3_CBC_PAD: CKM.DES3_CBC}
 
 

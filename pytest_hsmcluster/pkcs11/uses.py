@@ -121,6 +121,7 @@ class Uses:
 
     def _at_once(self, name: str, session: Session, data: bytes | None, room: Room) -> list[Output]:
         use: Use = session.going_on(name)
+        # Known issues for the PKCS #11 library: what wrong orders do is undefined; that they are refused is a guess.
         if use.stream is not None or use.data is not None:
             raise Refused(CKR.OPERATION_ACTIVE, f"the operation to {name} goes on in parts: end it in parts")
         with session.ends_if_refused(name):

@@ -69,7 +69,7 @@ def run(pytester, monkeypatch):
 
 def line_of(text, function):
     """Return the line of the vault that calls in a function."""
-    lines = VAULT.splitlines()
+    lines = VAULT.strip().splitlines()
     begin = next(number for number, line in enumerate(lines) if f"def {function}(" in line)
     return next(number + 1 for number in range(begin, len(lines)) if text in lines[number])
 
