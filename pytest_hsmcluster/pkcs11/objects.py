@@ -25,7 +25,7 @@ class ObjectFunctions:
     def c_find_objects_init(self, session: Session, template: Given) -> list[Any]:
         if "find" in session.active:
             session.begin("find", None)
-        wanted = read_template(template, CKR.ATTRIBUTE_TYPE_INVALID) if template else {}
+        wanted = read_template(template, CKR.ATTRIBUTE_TYPE_INVALID)
         session.begin("find", self._found(session, wanted))
         return []
 
