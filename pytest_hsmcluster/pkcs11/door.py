@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
 from .active import SLOTS, module
-from .application import QUIET, Called
+from .application import QUIET, Called, log
 from .token import Token
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Pkcs11Door:
 
     def close(self) -> None:
         """Shut the door: its slots are gone, and whoever is connected is hung up on."""
+        for failure in self.failures:  # after the body of the test: the next test has no part in it
+            log.error("after the test: %s: %s", type(failure).__name__, failure)
         self._open.close()
         for number in self.slots:
             SLOTS.remove(number)

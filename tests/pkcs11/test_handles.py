@@ -1,6 +1,7 @@
 """Is an application told that it has kept a handle for too long, and by which line?"""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -170,17 +171,19 @@ def sign():
     ids=["session", "slot", "key"],
 )
 @pytest.mark.parametrize("asked", [False, True])
-def test_an_application_that_keeps_things_over_tests_is_told_so(pytester, how, told, asked):
+def test_an_application_that_keeps_things_over_tests_is_told_so(pytester, monkeypatch, how, told, asked):
     """Session, slot or key: with file and line, and with the test that it belonged to.
 
     Whoever asks for `no_stale_handles` has a test fail that coped with it.  Otherwise the report of a test that failed
     for it says so.
     """
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(vault=VAULT)
     attempt = f"\n    with pytest.raises(Exception):\n        {how}" if asked else how
     checks = '("no_stale_handles",)' if asked else "()"
     pytester.makepyfile(test_it=CACHING.replace("HOW", attempt).replace("CHECKS", checks))
-    result = pytester.runpytest_subprocess("-p", "no:randomly", f"--rootdir={pytester.path}")
+    result = pytester.runpytest_subprocess("-p", "hsmcluster", f"--rootdir={pytester.path}")
     result.assert_outcomes(passed=1, failed=1)
     lines = "\n".join(result.outlines)
     if asked:

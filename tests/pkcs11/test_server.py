@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def arguments(door, label, how):
 
 
 def environment(door):
-    return {**os.environ, **door.env, "PYTHONPATH": os.getcwd()}
+    return {**os.environ, **door.env, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.fixture
