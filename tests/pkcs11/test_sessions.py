@@ -4,7 +4,8 @@ import ctypes
 
 import pytest
 
-from tests.pkcs11.ckcalls import CKR, RW, USER, refused
+from pytest_hsmcluster import CKR
+from tests.pkcs11.ckcalls import RW, USER, refused
 
 
 @pytest.mark.parametrize(("flags", "ckr"), [(0x2, CKR.SESSION_PARALLEL_NOT_SUPPORTED), (0x4, CKR.FUNCTION_FAILED)])
