@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ..client.handles import KeyHandle
 from ..cryptoki import CKR
-from ..errors import ApplicationDied, ClusterError, HsmUnavailable, SessionLimitReached, UsageError
+from ..errors import ApplicationDied, ClusterError, HsmUnavailable, RequestTimeout, SessionLimitReached, UsageError
 from ..wire.frames import FrameError, Start, read_request, write_answer
 from ..wire.functions import FUNCTIONS, Function
 from .access import Access
@@ -159,7 +159,8 @@ class Application:
 
     def _after(self, slot: int, error: ClusterError) -> None:
         access = self._accesses.get(slot)
-        if access is not None and isinstance(error, HsmUnavailable) and access.token.profile.device_error_sticks:
+        lost = isinstance(error, HsmUnavailable | RequestTimeout) or error.ckr == CKR.DEVICE_ERROR
+        if access is not None and lost and access.token.profile.device_error_sticks:
             self._break(slot, str(error))
 
     def _break(self, slot: int, why: str) -> None:

@@ -83,8 +83,12 @@ def test_data_are_recovered_from_signatures(ck, session):
     public, private = pair(ck, session)
     how = mechanism(CKM.RSA_PKCS)
     ck.ok("C_SignRecoverInit", session, how, private)
+    room = c.create_string_buffer(100)
+    assert ck.rv("C_SignRecover", session, b"data", 4, room, c.byref(ULONG(100))) == CKR.BUFFER_TOO_SMALL
     signature = ck.output("C_SignRecover", session, b"data", 4)
     ck.ok("C_VerifyRecoverInit", session, how, public)
+    short = c.byref(ULONG(3))
+    assert ck.rv("C_VerifyRecover", session, signature, len(signature), room, short) == CKR.BUFFER_TOO_SMALL
     assert ck.output("C_VerifyRecover", session, signature, len(signature)) == b"data"
     modulus = int.from_bytes(ck.attribute(session, public, CKA.MODULUS), "big")
     theirs = rsa.RSAPublicNumbers(65537, modulus).public_key()

@@ -199,6 +199,16 @@ def test_a_device_error_sticks_until_initialized_anew(ck, session, hsm_pkcs11, h
     assert ck.once(again, "Sign", CMAC, key, b"data")
 
 
+@under(sdk3=CKR.GENERAL_ERROR, sdk5=CKR.DEVICE_ERROR, device_error_sticks=True)
+def test_silence_sticks_as_well(ck, session, hsm_chaos, ckr):
+    """A request without an answer is a device error like any other."""
+    key = ck.aes(session, "kek")
+    with hsm_chaos.lose_response("sign"), refused(ckr):
+        ck.once(session, "Sign", CMAC, key, b"data")
+    with refused(CKR.DEVICE_ERROR):
+        ck.state(session)
+
+
 def test_a_device_error_does_not_stick_by_default(ck, session, hsm_chaos):
     """AWS support: the next attempt may go to a healthy HSM."""
     key = ck.aes(session, "kek")
