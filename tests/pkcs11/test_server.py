@@ -168,3 +168,23 @@ def test_a_pace_is_set_in_time(hsm_pkcs11):
     assert hsm_pkcs11.env
     with pytest.raises(UsageError, match=r"pace is set before \.env is read"):
         hsm_pkcs11.pace = "wall"
+
+
+def test_an_application_in_simulated_time_may_run_another_one(run, hsm_cluster, hsm_app_time):
+    """`hsm_app_time` patches waits: that for the server's thread stays a real one."""
+    import time
+
+    run("first")
+    begun = time.monotonic()
+    time.sleep(100)
+    run("second")
+    hsm_cluster.client("other").find_keys(label="second")
+    assert time.monotonic() - begun > 100
+    with pytest.raises(UsageError, match="the test waited for something in real time"):
+        hsm_cluster.history.digest()
+
+
+def test_actors_may_run_applications(run, hsm_cluster):
+    """One has the turn while its application works."""
+    hsm_cluster.run(lambda: run("first"), lambda: run("second"))
+    assert {key.label for key in hsm_cluster.hsm("hsm-1").keys.values()} == {"first", "second"}
