@@ -311,6 +311,10 @@ class HsmCluster:
             self._world.source.random,
             lambda: self._scheduler.now_ns,
             self.sites,
+            self.check.outlived.append,
+            lambda: self._closed,
+            self._turnstile,
+            self.clock.advance_ns,
         )
 
     # -- the end ---------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ REPORTS = (
     Report(14, "Throttling under a burst", ("UG:troubleshoot-hsm-throttling",), ("throttled",)),
     Report(15, "Sessions run out", ("UG:limits", "UG:ki-jce-sdk"), ("full-sessions",)),
     Report(16, "Key capacity reached", ("UG:limits", "UG:ki-all"), ("full-hsm",)),
+    Report(17, "Stale PKCS #11 context after a device error", ("XKS", "KRILL#761"), ("glitch",)),
     Report(
         19,
         "Single operations fail during a backup or replacement, and work when repeated",

@@ -71,6 +71,8 @@ def sections(trial: Trial, report: pytest.TestReport, error: BaseException | Non
     if report.failed:
         if report.when == "call" and not getattr(error, "of_hsmcluster", False) and trial.findings():
             yield "HSM findings at the end of the test", "\n".join(trial.findings())
+        if trial.refusals:
+            yield "HSM PKCS #11 calls that were refused", "\n".join(trial.refusals)
         for cluster in trial.clusters:
             if text := _faults(cluster):
                 yield _title("HSM faults", trial, cluster), text

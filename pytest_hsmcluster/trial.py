@@ -136,6 +136,11 @@ class Trial:
             pin = f"{cluster.default_user}:{cluster.default_password}"
             self._door.add(cluster.token(self.item.nodeid), pin)
 
+    @property
+    def refusals(self) -> list[str]:
+        """What the PKCS#11 library refused, and why: a return value does not say it."""
+        return self._door.refusals if self._door else []
+
     def raise_failures(self) -> None:
         """Raise what went wrong behind the PKCS#11 library, where no exception can pass."""
         failures = self._door.failures if self._door else []

@@ -54,6 +54,8 @@ class HsmCheck:
         self._backups = backups
         self._sites: Callable[[int], Site] = sites or (lambda _: UNKNOWN)
         self._facts: Facts | None = None
+        self.outlived: list[str] = []
+        """What an application has kept for too long, as the PKCS#11 library tells it: sessions, slots, objects."""
         self.exposed_ns: list[int] | None = None
         """How long keys were exposed when somebody asked last; None if nobody did."""
 
@@ -151,13 +153,14 @@ class HsmCheck:
     def no_stale_handles(self) -> None:
         """No handle was used after its session was over: closed, logged out, or lost with its HSM.
 
-        Session keys, and what the PKCS#11 library gives out: handles of objects, and sessions.
+        Handles of session keys; through the PKCS#11 library also object handles of token keys, sessions and slots,
+        those of earlier tests too.
 
         Raises:
             AssertionError: some were.
         """
         __tracebackhide__ = True
-        require_none(self.stale_handles())
+        require_none([*self.stale_handles(), *dict.fromkeys(self.outlived)])
 
     def retries(
         self, max_attempts: int | None = None, max_elapsed: float | None = None, blind_creates: bool = False
@@ -333,7 +336,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "no_undecryptable_data": Check(
             "every ciphertext and wrapped key can still be opened", HsmCheck.no_undecryptable_data
         ),
-        "no_stale_handles": Check("no handle of a session key was used after its session", HsmCheck.no_stale_handles),
+        "no_stale_handles": Check("no handle was used after its session or its login", HsmCheck.no_stale_handles),
         "retries": Check("each retry backed off, and looked before it created again", HsmCheck.retries),
         "exposure": Check("no key was used before it was on two running HSMs", HsmCheck.exposure),
         "linearizable": Check("the calls on each key have an order in which each makes sense", HsmCheck.linearizable),

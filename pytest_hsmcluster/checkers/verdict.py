@@ -62,7 +62,7 @@ class Finding:
         )
 
 
-def require_none(findings: Iterable[Finding]) -> None:
+def require_none(findings: Iterable[Finding | str]) -> None:
     """Raise an AssertionError with one finding a line, if there is any."""
     __tracebackhide__ = True
     text = "\n".join(map(str, findings))

@@ -53,7 +53,12 @@ class Caller:
         minimum: `create_object_minimum_nodes` (SDK 3).
         made: gives the next ordinal of a ciphertext or wrapped key.
         sites: where it is noted who called what.
+
+    Attributes:
+        gathers: whether session keys are made where the process has others (guess).
     """
+
+    gathers = False
 
     def __init__(self, process: Process, minimum: int, made: Callable[[], int], sites: Sites) -> None:
         self.process = process
@@ -183,6 +188,8 @@ class Caller:
                 process.profile.sdk == 5 and process.profile.availability_check and key.number not in process.available
             ):
                 yield from self.creator.check(call, key.number)
+        if chosen is None and self.gathers and not getattr(request, "token", True):
+            chosen = next((home for home in process.homes.values() if home), None)
         return (yield from process.route(call, request.name, chosen))
 
     def _check_home(self, key: KeyHandle) -> None:

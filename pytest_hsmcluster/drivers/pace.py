@@ -33,6 +33,10 @@ class RealPace:
         """Return the simulated instant (ns) that belongs to the present real one."""
         return self._origin_ns + round((time.monotonic() - self._started_s) * self.rate * NS)
 
+    def gone_ns(self) -> int:
+        """Return how much simulated time (ns) has to pass since `begin()`."""
+        return self.reached_ns() - self._origin_ns
+
     def early_s(self, instant_ns: int) -> float:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
         return (instant_ns - self._origin_ns) / NS / self.rate - (time.monotonic() - self._started_s)

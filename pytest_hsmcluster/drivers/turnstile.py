@@ -28,15 +28,41 @@ class Turnstile:
         self._doubted = False
         self._lock = RLock()
         self._known = threading.get_ident()
+        self._guest = 0
+        self._settled: Callable[[], bool] = lambda: True
+        self._inside, self._depth = 0, 0
 
     def __enter__(self) -> None:
+        me = threading.get_ident()
+        # Whoever is inside already must not wait: the guest may be waiting for the lock.
+        if self._guest and me != self._guest and me != self._inside and not self._settled():
+            self.doubt("it was called while an application was connected at its socket: chance decided who was first")
         self._lock.acquire()
-        if not self._doubted and (me := threading.get_ident()) != self._known and me not in self.expected:
+        self._inside = me
+        self._depth += 1
+        if not self._doubted and me != self._known and me != self._guest and me not in self.expected:
             self.doubt("threads called it freely, so chance decided who was first; cluster.run() gives them turns")
+
+    def welcome(self, guest: int, settled: Callable[[], bool]) -> None:
+        """Let in a thread that serves applications of other processes.
+
+        Args:
+            guest: its `get_ident()`.
+            settled: lets it do what it has been asked for, an end of an application too, and returns whether there
+                is no application left.  It is called before others come in.
+        """
+        self._guest, self._settled = guest, settled
+
+    def bid_farewell(self) -> None:
+        """Let it in no more."""
+        self._guest, self._settled = 0, lambda: True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._inside = 0
         self._lock.release()
 
     def doubt(self, why: str) -> None:

@@ -97,7 +97,9 @@ _ECDSA: Final = {
 _INVERSE: Final = {"decrypt": "encrypt", "verify": "sign", "unwrap": "wrap"}
 
 
-def encrypt(material: Material, mechanism: Mechanism, data: bytes, params: object, source: KeySource) -> bytes:
+def encrypt(
+    material: Material, mechanism: Mechanism, data: bytes, params: object, source: KeySource, *, limited: bool = True
+) -> bytes:
     """Return the ciphertext of `data`.
 
     Args:
@@ -106,6 +108,7 @@ def encrypt(material: Material, mechanism: Mechanism, data: bytes, params: objec
         data: at most `max_bytes("encrypt", mechanism)` bytes.
         params: the mechanism's own (`GcmParams`, `IvParams`, …), or None.
         source: makes the IV of AES-GCM.
+        limited: whether longer data are refused.
 
     Raises:
         MechanismInvalid: unknown, cannot encrypt, does not fit the key
@@ -118,12 +121,14 @@ def encrypt(material: Material, mechanism: Mechanism, data: bytes, params: objec
         cipher = CIPHERS[mechanism]
     if material.kind != cipher.kind or material.part is CKO.PRIVATE_KEY:
         raise _misfit("encrypt", mechanism, material)
-    if cipher.limit is not None and len(data) > cipher.limit:
+    if limited and cipher.limit is not None and len(data) > cipher.limit:
         raise too_long("encrypt", resolve(mechanism), len(data), cipher.limit)
     return cipher.encrypt(material, data, params, source)
 
 
-def decrypt(material: Material, mechanism: Mechanism, data: bytes, params: object = None) -> bytes:
+def decrypt(
+    material: Material, mechanism: Mechanism, data: bytes, params: object = None, *, limited: bool = True
+) -> bytes:
     """Return the plaintext of a ciphertext.
 
     Raises:
@@ -137,12 +142,14 @@ def decrypt(material: Material, mechanism: Mechanism, data: bytes, params: objec
         cipher = CIPHERS[mechanism]
     if material.kind != cipher.kind or material.part is CKO.PUBLIC_KEY:
         raise _misfit("decrypt", mechanism, material)
-    if cipher.limit is not None and len(data) > cipher.limit + cipher.overhead:
+    if limited and cipher.limit is not None and len(data) > cipher.limit + cipher.overhead:
         raise too_long("decrypt", resolve(mechanism), len(data), cipher.limit + cipher.overhead)
     return cipher.decrypt(material, data, params)
 
 
-def sign(material: Material, mechanism: Mechanism, data: bytes, params: object, source: KeySource) -> bytes:
+def sign(
+    material: Material, mechanism: Mechanism, data: bytes, params: object, source: KeySource, *, limited: bool = True
+) -> bytes:
     """Return the signature of `data` under a secret or private key.
 
     A deterministic source makes ECDSA deterministic (RFC 6979); PSS salts are always random.
@@ -157,12 +164,20 @@ def sign(material: Material, mechanism: Mechanism, data: bytes, params: object, 
         scheme = SIGNATURES[mechanism]
     if material.kind != scheme.kind or material.part is CKO.PUBLIC_KEY:
         raise _misfit("sign", mechanism, material)
-    if scheme.limit is not None and len(data) > scheme.limit:
+    if limited and scheme.limit is not None and len(data) > scheme.limit:
         raise too_long("sign", resolve(mechanism), len(data), scheme.limit)
     return scheme.sign(material, data, params, source)
 
 
-def verify(material: Material, mechanism: Mechanism, data: bytes, signature: bytes, params: object = None) -> None:
+def verify(
+    material: Material,
+    mechanism: Mechanism,
+    data: bytes,
+    signature: bytes,
+    params: object = None,
+    *,
+    limited: bool = True,
+) -> None:
     """Return if the signature fits, under a secret or public key.
 
     Raises:
@@ -177,7 +192,7 @@ def verify(material: Material, mechanism: Mechanism, data: bytes, signature: byt
         scheme = SIGNATURES[mechanism]
     if material.kind != scheme.kind or material.part is CKO.PRIVATE_KEY:
         raise _misfit("verify", mechanism, material)
-    if scheme.limit is not None and len(data) > scheme.limit:
+    if limited and scheme.limit is not None and len(data) > scheme.limit:
         raise too_long("verify", resolve(mechanism), len(data), scheme.limit)
     scheme.verify(material, data, signature, params)
 

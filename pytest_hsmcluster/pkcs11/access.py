@@ -1,12 +1,13 @@
 """What does one application have at one token: a client, a login, objects?"""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..cryptoki import CKR
 from ..errors import StaleHandle
 from ..sim.clock import NS
 from .handles import Object, Objects
-from .refusals import Refused
+from .refusals import Outlived, Refused
 from .token import Token
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ class Access:
         token: the cluster.
         slot: number of the slot that it is in.
         name: what the client is called in the history.
+        former: the objects of tokens that are not there any more.
         sessions: number → session, those that are open.
         objects: the object handles that it was given.
         broken: why everything answers CKR_DEVICE_ERROR until `C_Initialize`; empty while it does not.
     """
 
-    def __init__(self, token: Token, slot: int, name: str) -> None:
+    def __init__(self, token: Token, slot: int, name: str, former: Mapping[int, Object]) -> None:
+        self._former = former
         self.token = token
         self.slot = slot
         self.name = name
@@ -76,7 +79,7 @@ class Access:
     def leave(self) -> None:
         """End the login with the last session (PKCS #11 v2.40, C_CloseSession); the HSMs hear of it with the next one.
 
-        Garbage collection may close the last session, so nothing is sent now.
+        Garbage collection may close the last session, so nothing is sent now; how the service does it is a guess.
         """
         if self._logged_in:
             self.forget_login("closed its last session")
@@ -105,28 +108,35 @@ class Access:
         if self._client is not None:
             self._client.close()
 
-    def object(self, handle: int, session: "Session", what: str) -> Object:
+    def check_login(self) -> None:
+        """Refuse whoever has not logged in since the last session was closed, though the HSMs have not heard of it.
+
+        Raises:
+            Refused: USER_NOT_LOGGED_IN.
+        """
+        if self._left:
+            raise Refused(CKR.USER_NOT_LOGGED_IN, f"{self.name} closed its last session, and a login ends with it")
+
+    def object(self, handle: int, session: "Session", what: str, invalid: CKR = CKR.KEY_HANDLE_INVALID) -> Object:
         """Return what a handle means.
 
         Args:
             what: name of the operation, for the history.
+            invalid: what a handle that means nothing is in this place.
 
         Raises:
-            Refused: it never meant anything here (KEY_HANDLE_INVALID).
+            Refused: it never meant anything here.
             StaleHandle: it meant something once; the history tells.
         """
         self.logged_in  # noqa: B018  # whoever lost it is told that, and not that an HSM lacks the key
         found = self.objects.all.get(handle)
+        if found is None and (former := self._former.get(handle)) is not None:
+            raise Outlived(invalid, former.story)
         if found is None:
-            raise Refused(CKR.KEY_HANDLE_INVALID, f"object {handle} was never given out to {self.name}")
+            raise Refused(invalid, f"object {handle} was never given out to {self.name}")
         if found.ended:
-            place = found.place
-            stored = f" and stored by {place}" if place is not None and place.path else ""
-            why = (
-                f"object {handle} was given out in session {found.session}{stored}; "
-                f"{found.ended}; then it was used in session {session.number}"
-            )
-            self.client.refuse(what, found.key, StaleHandle(f"{why}: find the key again"))
+            why = f"{found.story}; then it was used in session {session.number}"
+            self.client.refuse(what, found.key, StaleHandle(f"{why}: find the key again", ckr=invalid))
         return found
 
     def instant(self) -> str:

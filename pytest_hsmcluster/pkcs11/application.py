@@ -6,15 +6,24 @@ from typing import Any, Final, NamedTuple, cast
 
 from ..client.handles import KeyHandle
 from ..cryptoki import CKR
-from ..errors import ApplicationDied, ClusterError, HsmUnavailable, SessionLimitReached, StaleSession, UsageError
+from ..errors import (
+    ApplicationDied,
+    ClusterError,
+    HsmUnavailable,
+    RequestTimeout,
+    SessionLimitReached,
+    StaleSession,
+    UsageError,
+)
 from ..wire.frames import FrameError, Start, read_request, write_answer
 from ..wire.functions import FUNCTIONS, Function
 from .access import Access
 from .births import Births
+from .handles import Object
 from .information import Information
 from .objects import ObjectFunctions
 from .recovering import Recovering
-from .refusals import Refused, bad_arguments
+from .refusals import Outlived, Refused, bad_arguments
 from .sessions import Session, checked_flags
 from .token import Token
 from .uses import Uses
@@ -57,7 +66,8 @@ _BEGINNINGS: Final = {
 
 Of a session that is over the history tells these only: others may be called by garbage collection, at any time.
 """
-_QUIET: Final = (CKR.BUFFER_TOO_SMALL, CKR.ATTRIBUTE_TYPE_INVALID, CKR.ATTRIBUTE_SENSITIVE)
+_CLOSING: Final = ("C_CloseSession", "C_CloseAllSessions", "C_FindObjectsFinal", "C_Logout")
+QUIET: Final = (CKR.BUFFER_TOO_SMALL, CKR.ATTRIBUTE_TYPE_INVALID, CKR.ATTRIBUTE_SENSITIVE)
 
 
 class Called(NamedTuple):
@@ -70,6 +80,7 @@ class Called(NamedTuple):
         result: CKR, as a number.
         why: what was wrong; empty for CKR_OK.
         at_ns: the simulated instant at which it came back; 0 where it was about no slot.
+        outlived: whether it was about a slot, a session or an object that there was once.
     """
 
     function: str
@@ -78,6 +89,7 @@ class Called(NamedTuple):
     result: int
     why: str
     at_ns: int
+    outlived: bool = False
 
     def __str__(self) -> str:
         name = f"CKR_{CKR(self.result).name}" if self.result in CKR._value2member_map_ else f"0x{self.result:X}"
@@ -113,8 +125,8 @@ class Application:
         self._called = called
         self._accesses: dict[int, Access] = {}
         self._sessions: dict[int, Session] = {}
-        self._closed: dict[int, str] = {}
-        self._closed_in: dict[int, int] = {}
+        self._closed: dict[int, tuple[int, str]] = {}  # session → its slot, and how it ended
+        self._former: dict[int, Object] = {}
         parts = (self, Information(self), ObjectFunctions(self), Births(self), Uses(self), Recovering())
         self._methods = {function.name: _method(function, parts) for function in FUNCTIONS if function.offered}
 
@@ -125,15 +137,18 @@ class Application:
         sequence, function = 0, None
         about: list[int] = [0, 0]
         result: int = CKR.OK
-        why, outputs = "", cast(Sequence[Any], ())
+        why, outputs, outlived = "", cast(Sequence[Any], ()), False
         try:
             sequence, function, arguments = read_request(frame)
             outputs = self._carried_out(function, arguments, about)
         except Refused as refused:
             result, why, outputs = refused.ckr, refused.why, refused.outputs
+            # Garbage collection may close what there was, at any time.
+            outlived = isinstance(refused, Outlived) and function is not None and function.name not in _CLOSING
         except FrameError as error:
             result, why = CKR.GENERAL_ERROR, str(error)
         except ApplicationDied as error:
+            # A guess: the process is gone in reality, and here it is until it starts anew.
             result, why = CKR.GENERAL_ERROR, str(error)
             self._break(about[0], str(error))
         except ClusterError as error:
@@ -145,10 +160,11 @@ class Application:
             result, why = CKR.FUNCTION_FAILED, f"{type(error).__name__}: {error}"
             self.failures.append(error)
         name = function.name if function is not None else "?"
-        if why and result not in _QUIET:
+        if why and result not in QUIET:
             log.info("%s: %s: %s", self.name, name, why)
         token = self._slots().get(about[0])
-        self._called(Called(name, about[0], about[1], int(result), why, token.now_ns() if token else 0))
+        at_ns = token.now_ns() if token else 0
+        self._called(Called(name, about[0], about[1], int(result), why, at_ns, outlived))
         return write_answer(sequence, function, int(result), outputs)
 
     def _carried_out(self, function: Function, arguments: list[Any], about: list[int]) -> Sequence[Any]:
@@ -159,7 +175,7 @@ class Application:
             if not arguments.pop(place):
                 raise bad_arguments(f"{function.name} needs a place for its answer")
         if needs_session:
-            about[1] = arguments[0]
+            about[:] = self._closed.get(arguments[0], (0,))[0], arguments[0]
             session = arguments[0] = self.session(arguments[0], _BEGINNINGS.get(function.name, ""))
             about[0] = session.access.slot
         elif function.takes[0] == "ulong":
@@ -171,7 +187,8 @@ class Application:
 
     def _after(self, slot: int, error: ClusterError) -> None:
         access = self._accesses.get(slot)
-        if access is not None and isinstance(error, HsmUnavailable) and access.token.profile.device_error_sticks:
+        lost = isinstance(error, HsmUnavailable | RequestTimeout) or error.ckr == CKR.DEVICE_ERROR
+        if access is not None and lost and access.token.profile.device_error_sticks:
             self._break(slot, str(error))
 
     def _break(self, slot: int, why: str) -> None:
@@ -182,8 +199,8 @@ class Application:
 
     @property
     def slots(self) -> Mapping[int, Token]:
-        """The slots that there are now."""
-        return self._slots()
+        """The slots that there are now: that of a cluster which the test has closed is none."""
+        return {number: token for number, token in self._slots().items() if not token.closed()}
 
     def access(self, slot: int) -> Access:
         """Return the access to the token of a slot.
@@ -192,11 +209,15 @@ class Application:
             Refused: there is no such slot (SLOT_ID_INVALID).
         """
         token = self._slots().get(slot)
+        if token is not None and token.closed():
+            raise Outlived(CKR.SLOT_ID_INVALID, f"slot {slot}: {token.cluster} is closed")
         if token is None:
-            raise Refused(CKR.SLOT_ID_INVALID, self._gone.get(slot, f"there is no slot {slot}"))
+            if slot in self._gone:
+                raise Outlived(CKR.SLOT_ID_INVALID, f"slot {slot}: {self._gone[slot]}")
+            raise Refused(CKR.SLOT_ID_INVALID, f"there is no slot {slot}")
         found = self._accesses.get(slot)
         if found is None:
-            found = self._accesses[slot] = Access(token, slot, self.name)
+            found = self._accesses[slot] = Access(token, slot, self.name, self._former)
         if found.broken:
             raise Refused(CKR.DEVICE_ERROR, f"until C_Initialize is called anew: {found.broken}")
         return found
@@ -212,12 +233,17 @@ class Application:
             StaleSession: there was one of this cluster; the history tells.
         """
         found = self._sessions.get(number)
+        if found is not None and found.access.token.closed():
+            self.remove(found.access.slot, f"{found.access.token.cluster} was closed")
+            found = None
         if found is None:
-            slot = self._closed_in.get(number)
-            if what and slot is not None and slot in self._slots():
-                self.access(slot).client.refuse(what, None, StaleSession(self._closed[number]))
-            why = self._closed.get(number, f"there never was a session {number}")
-            raise Refused(CKR.SESSION_HANDLE_INVALID, why)
+            if number not in self._closed:
+                raise Refused(CKR.SESSION_HANDLE_INVALID, f"there never was a session {number}")
+            slot, why = self._closed[number]
+            token = self._slots().get(slot)
+            if what and token is not None and not token.closed():
+                self.access(slot).client.refuse(what, None, StaleSession(why))
+            raise Outlived(CKR.SESSION_HANDLE_INVALID, why)
         self.access(found.access.slot)
         return found
 
@@ -234,6 +260,9 @@ class Application:
         access = self._accesses.pop(slot, None)
         if access is not None:
             access.end()
+            for found in access.objects.all.values():
+                access.objects.end(found, why)
+            self._former.update(access.objects.all)
 
     def end(self) -> None:
         """End all that there is: the application is over."""
@@ -246,8 +275,10 @@ class Application:
         opened = f", opened by {place}," if place is not None and place.path else ""
         session.access.close(session, why)
         self._sessions.pop(session.number, None)
-        self._closed_in[session.number] = session.access.slot
-        self._closed[session.number] = f"session {session.number}{opened} is over: {session.closed}"
+        self._closed[session.number] = (
+            session.access.slot,
+            f"session {session.number}{opened} is over: {session.closed}",
+        )
 
     # -- functions ----------------------------------------------------------------------------------------
 
@@ -256,7 +287,7 @@ class Application:
             raise bad_arguments("C_Initialize takes NULL for pReserved, and all four mutex functions or none")
         if self.initialized:
             raise Refused(CKR.CRYPTOKI_ALREADY_INITIALIZED, "C_Initialize was called before")
-        if not self._slots():
+        if not self.slots:
             raise Refused(CKR.GENERAL_ERROR, "no cluster is running: a test asks for one with the fixture hsm_pkcs11")
         # No function of the library holds a lock: it needs neither the mutexes of the system nor the application's.
         self.initialized = True

@@ -96,7 +96,7 @@ class Births:
         mechanism, params = read_mechanism(given)
         wanted = read_template(template)
         part, kind = class_of(wanted), kind_of(wanted)
-        with_key = session.access.object(unwrapping, session, "unwrap_key").key
+        with_key = session.access.object(unwrapping, session, "unwrap_key", CKR.UNWRAPPING_KEY_HANDLE_INVALID).key
         attributes = _attributes(wanted, kind, part)
         attributes.pop(CKA.VALUE_LEN, None)
         key = self._born(
@@ -144,6 +144,7 @@ class Births:
     def _born(self, session: Session, wanted: Mapping[CKA, Any], make: Any) -> int:
         """Make a key and return its object handle."""
         access = session.access
+        access.check_login()
         access.sweep_up()
         return self._application.give(session, make(wanted.get(CKA.LABEL, ""), wanted.get(CKA.TOKEN, False)))
 

@@ -1,14 +1,18 @@
 """What does a test hold of the PKCS#11 library?"""
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import UsageError
 from .active import SLOTS, module
-from .application import Called
+from .application import QUIET, Called, log
 from .token import Token
 
 if TYPE_CHECKING:
     from .server import Server
+
+
+_MOST_TOLD = 20
 
 
 class Pkcs11Door:
@@ -28,16 +32,54 @@ class Pkcs11Door:
         self.slots: dict[int, Token] = {}
         self._pins: dict[int, str] = {}
         self._server: Server | None = None
+        self._pace: Literal["calls", "wall"] = "calls"
         self._open = ExitStack()
         SLOTS.carry()
-        self._open.enter_context(SLOTS.listening(self.calls.append))
+        self._open.enter_context(SLOTS.listening(self._hear))
 
     def add(self, token: Token, user_pin: str) -> int:
         """Put a cluster behind the door, and return the number of its slot."""
         number = SLOTS.add(token)
         self.slots[number] = token
         self._pins[number] = user_pin
+        if self._server is not None:
+            self._server.serve(token)
         return number
+
+    @property
+    def pace(self) -> Literal["calls", "wall"]:
+        """How time passes for processes at the socket.
+
+        `calls`: a call takes its simulated latency, and nothing else takes time.  `wall`: between calls simulated time
+        follows the wall clock, for applications that poll or sleep; such a history is not reproducible, and says so.
+        """
+        return self._pace
+
+    @pace.setter
+    def pace(self, pace: Literal["calls", "wall"]) -> None:
+        if pace not in ("calls", "wall"):
+            raise UsageError(f"pace is 'calls' or 'wall'; got {pace!r}")
+        if self._server is not None:
+            raise UsageError("pace is set before .env is read: applications may be connected already")
+        self._pace = pace
+
+    @property
+    def refusals(self) -> list[str]:
+        """The last calls that were refused, and why: what their return value does not say."""
+        told = [str(called) for called in self.calls if called.why and called.result not in QUIET]
+        counts = dict.fromkeys(told[-_MOST_TOLD:], 0)
+        for line in told:
+            if line in counts:
+                counts[line] += 1
+        return [f"{line} ({times} times)" if times > 1 else line for line, times in counts.items()]
+
+    def _hear(self, called: Called) -> None:
+        self.calls.append(called)
+        if called.outlived and self.slots:
+            token = self.slots.get(called.slot) or self.slots[self.slot_id]
+            place = token.sites.caller()
+            where = f" at {place}" if place is not None and place.path else ""
+            token.outlived(f"stale handle: {called.why}; used afterwards: {called.function}{where}")
 
     @property
     def slot_id(self) -> int:
@@ -57,7 +99,9 @@ class Pkcs11Door:
         from .server import SOCKET_VARIABLE, Server
 
         if self._server is None:
-            self._server = Server(self.slots, SLOTS.gone, self.calls.append)
+            from ..drivers.pace import RealPace
+
+            self._server = Server(self.slots, SLOTS.gone, self._hear, RealPace() if self.pace == "wall" else None)
             self._open.callback(self._server.close)
         return {SOCKET_VARIABLE: self._server.path}
 
@@ -72,6 +116,8 @@ class Pkcs11Door:
 
     def close(self) -> None:
         """Shut the door: its slots are gone, and whoever is connected is hung up on."""
+        for failure in self.failures:  # after the body of the test: the next test has no part in it
+            log.error("after the test: %s: %s", type(failure).__name__, failure)
         self._open.close()
         for number in self.slots:
             SLOTS.remove(number)

@@ -7,11 +7,13 @@ again.  All keys of CloudHSM are private.
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 from ..client.handles import KeyHandle
 from ..history.places import Place
 
-FIRST = 1
+_NUMBERS = count(1)
+"""Of objects: no number is given out twice in a process, so that one of another test is known for what it is."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,13 @@ class Object:
     place: Place | None
     ended: str = ""
 
+    @property
+    def story(self) -> str:
+        """Where it comes from and what became of it, for people."""
+        place = self.place
+        stored = f" and stored by {place}" if place is not None and place.path else ""
+        return f"object {self.number} was given out in session {self.session}{stored}; {self.ended}"
+
 
 class Objects:
     """The object handles of one application at one token; no number is given out twice."""
@@ -46,7 +55,7 @@ class Objects:
 
     def give(self, key: KeyHandle, session: int, place: Place | None) -> Object:
         """Return a new object for a key."""
-        number = FIRST + len(self.all)
+        number = next(_NUMBERS)
         found = self.all[number] = self._by_key[key.number] = Object(number, key, session, place)
         return found
 

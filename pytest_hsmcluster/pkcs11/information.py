@@ -1,4 +1,7 @@
-"""What does the library tell about itself, its slots, tokens and mechanisms?"""
+"""What does the library tell about itself, its slots, tokens and mechanisms?
+
+Manufacturer, model, flags and sizes of mechanisms are not documented: ours are a guess.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -18,6 +18,7 @@ class LibraryClient(Client):
         super().__init__(operations, driver)
         self._operations = operations
         operations.refuses_duplicates = self._process.profile.duplicates == "refused"
+        operations.gathers = operations.process.profile.session_keys_together
 
     def read_attributes(self, key: KeyHandle, wanted: Sequence[CKA]) -> Mapping[CKA, Any]:
         """Return attributes as `C_GetAttributeValue` gives them: their values, or the CKR that says why there is none.

@@ -25,7 +25,7 @@ class ObjectFunctions:
     def c_find_objects_init(self, session: Session, template: Given) -> list[Any]:
         if "find" in session.active:
             session.begin("find", None)
-        wanted = read_template(template, CKR.ATTRIBUTE_TYPE_INVALID) if template else {}
+        wanted = read_template(template, CKR.ATTRIBUTE_TYPE_INVALID)
         session.begin("find", self._found(session, wanted))
         return []
 
@@ -54,13 +54,13 @@ class ObjectFunctions:
         return []
 
     def c_destroy_object(self, session: Session, handle: int) -> list[Any]:
-        found = session.access.object(handle, session, "delete_key")
+        found = session.access.object(handle, session, "delete_key", CKR.OBJECT_HANDLE_INVALID)
         session.access.client.delete_key(found.key)
         session.access.objects.end(found, f"the key was deleted {session.access.instant()}")
         return []
 
     def c_get_attribute_value(self, session: Session, handle: int, wanted: Wanted) -> list[Any]:
-        found = session.access.object(handle, session, "get_attributes")
+        found = session.access.object(handle, session, "get_attributes", CKR.OBJECT_HANDLE_INVALID)
         if wanted is None:
             raise bad_arguments("the template is NULL")
         values = self._values(session, found, tuple(kind for kind, _ in wanted))

@@ -2,7 +2,8 @@
 
 Source:
     OASIS PKCS #11 v2.40, "Current Mechanisms": CK_AES_CTR_PARAMS, CK_RSA_PKCS_PSS_PARAMS and the others; v3.0 for
-    CK_SP800_108_KDF_PARAMS, which CloudHSM uses under a number of its own.
+    CK_SP800_108_KDF_PARAMS, which CloudHSM uses under a number of its own.  That a wrong parameter is refused before
+    the key is looked at is a guess.
 """
 
 import struct
@@ -22,16 +23,20 @@ from ..keys.parameters import (
     RsaAesParams,
 )
 from ..wire.frames import MechanismGiven
+from ..wire.functions import SHAPES
 from .refusals import Refused, bad_arguments
 
 _MGF: Final = {1: "SHA1", 2: "SHA256", 3: "SHA384", 4: "SHA512", 5: "SHA224"}  # CKG_MGF1_SHA1, …
 _IV: Final = (CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.DES3_CBC, CKM.DES3_CBC_PAD)
 _PSS: Final = tuple(mechanism for mechanism in CKM if mechanism.name.endswith("_PSS"))
+_DEFAULT_IV: Final = {CKM.AES_KEY_WRAP: b"\xa6" * 8, CKM.AES_KEY_WRAP_PAD: b"\xa6\x59\x59\xa6"}  # RFC 3394, RFC 5649
 _CTR: Final = struct.Struct("@L16s")
 _THREE: Final = struct.Struct("@LLL")
 _FORMAT: Final = struct.Struct("@?xxxxxxxL")  # CK_SP800_108_COUNTER_FORMAT
 _LENGTH_FORMAT: Final = struct.Struct("@L?xxxxxxxL")  # CK_SP800_108_DKM_LENGTH_FORMAT
 _ITERATION, _DKM_LENGTH, _BYTES = 1, 3, 4
+_IV_BYTES: Final = 12
+_TAG_BITS: Final = (96, 104, 112, 120, 128)
 _OAEP_SOURCE: Final = (0, 1)  # none, or CKZ_DATA_SPECIFIED
 _SP800_OF_V3 = 0x3AC
 
@@ -58,6 +63,8 @@ def read_mechanism(given: MechanismGiven | None, derived_bytes: int = 0) -> Read
     if given.shape == "bad":
         raise _wrong(mechanism, f"takes no parameter of {given.values[0]} bytes")
     if given.shape == "plain":
+        if mechanism in SHAPES:
+            raise _wrong(mechanism, "needs its parameter")
         return mechanism, _plain(mechanism, given.values[0])
     if given.shape == "kdf":
         return mechanism, _kdf(mechanism, given.values, derived_bytes)
@@ -65,27 +72,37 @@ def read_mechanism(given: MechanismGiven | None, derived_bytes: int = 0) -> Read
 
 
 def _plain(mechanism: CKM, raw: bytes | None) -> Any:
-    raw = raw or b""
+    if raw is None:
+        raise _wrong(mechanism, "has a parameter with a length and no place")
     if mechanism in _IV:
+        size = 16 if mechanism.name.startswith("AES") else 8
+        if len(raw) != size:
+            raise _wrong(mechanism, f"takes an IV of {size} bytes, not {len(raw)}")
         return IvParams(raw)
     if mechanism is CKM.AES_CTR:
         if len(raw) != _CTR.size:
             raise _wrong(mechanism, f"takes CK_AES_CTR_PARAMS of {_CTR.size} bytes, not {len(raw)}")
         bits, counter = _CTR.unpack(raw)
+        if not 1 <= bits <= 128:
+            raise _wrong(mechanism, f"counts with 1 to 128 bits, not {bits}")
         return CtrParams(counter, bits)
     if mechanism in _PSS:
         if len(raw) != _THREE.size:
             raise _wrong(mechanism, f"takes CK_RSA_PKCS_PSS_PARAMS of {_THREE.size} bytes, not {len(raw)}")
         hash, mgf, salt = _THREE.unpack(raw)
         return PssParams(_hash(mechanism, hash), _mgf(mechanism, mgf), salt)
-    if mechanism is CKM.CLOUDHSM_AES_GCM or mechanism is CKM.AES_GCM:
-        raise _wrong(mechanism, "takes CK_GCM_PARAMS")
-    if raw and mechanism not in (CKM.AES_KEY_WRAP, CKM.AES_KEY_WRAP_PAD):
+    if raw and raw != _DEFAULT_IV.get(mechanism):
         raise _wrong(mechanism, f"takes no parameter, got {len(raw)} bytes")
     return None
 
 
 def _gcm(mechanism: CKM, iv: bytes | None, aad: bytes | None, tag_bits: int) -> GcmParams:
+    if tag_bits not in _TAG_BITS:
+        raise _wrong(mechanism, f"takes a tag of 96, 104, 112, 120 or 128 bits, not {tag_bits}")
+    if iv and mechanism is CKM.CLOUDHSM_AES_GCM:
+        raise _wrong(mechanism, "makes its own IV, and puts it in front: pIv is NULL")
+    if iv and len(iv) != _IV_BYTES:
+        raise _wrong(mechanism, f"has an IV of {_IV_BYTES} bytes, not {len(iv)}")
     return GcmParams(aad or b"", tag_bits, iv or None)
 
 

@@ -10,7 +10,11 @@ from ..wire.frames import MechanismGiven, Room
 from .parameters import read_mechanism
 from .refusals import Refused
 from .rooms import Output, fitted, only_length
+from .rooms import given as handed_over
 from .sessions import Session
+
+_MOST = 512
+"""Bytes of the longest signature: that of an RSA key of 4096 bits."""
 
 _MECHANISMS = (CKM.RSA_PKCS, CKM.RSA_X_509)
 
@@ -36,23 +40,31 @@ class Recovering:
 
     def c_sign_recover(self, session: Session, data: bytes | None, room: Room) -> list[Output]:
         mechanism, key = session.going_on("sign_recover")
-        if (told := only_length(room, 512)) is not None:
-            return [told]
+        with session.ends_if_refused("sign_recover"):
+            whole = handed_over(data, "the data")
+            if (told := only_length(room, _MOST)) is not None:
+                return [told]
+            signature = session.access.client.sign(key.key, whole, mechanism=mechanism)
+        output = fitted(room, signature)
         session.active.pop("sign_recover")
-        return [fitted(room, session.access.client.sign(key.key, data or b"", mechanism=mechanism))]
+        return [output]
 
     def c_verify_recover_init(self, session: Session, given: MechanismGiven | None, key: int) -> list[bytes]:
         return self._init("verify_recover", session, given, key)
 
     def c_verify_recover(self, session: Session, signature: bytes | None, room: Room) -> list[Any]:
         mechanism, key = session.going_on("verify_recover")
-        if (told := only_length(room, 512)) is not None:
-            return [told]
+        with session.ends_if_refused("verify_recover"):
+            whole = handed_over(signature, "the signature")
+            if (told := only_length(room, _MOST)) is not None:
+                return [told]
+            public = session.access.client.public_key(key.key)
+            if not isinstance(public, rsa.RSAPublicKey):
+                raise Refused(CKR.KEY_TYPE_INCONSISTENT, f"{mechanism.name} needs an RSA key")
+            data = _recovered(public, mechanism, whole)
+        output = fitted(room, data)
         session.active.pop("verify_recover")
-        public = session.access.client.public_key(key.key)
-        if not isinstance(public, rsa.RSAPublicKey):
-            raise Refused(CKR.KEY_TYPE_INCONSISTENT, f"{mechanism.name} needs an RSA key")
-        return [fitted(room, _recovered(public, mechanism, signature or b""))]
+        return [output]
 
 
 def _recovered(public: rsa.RSAPublicKey, mechanism: CKM, signature: bytes) -> bytes:

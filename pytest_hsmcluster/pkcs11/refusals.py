@@ -19,6 +19,10 @@ class Refused(Exception):
         self.outputs = outputs
 
 
+class Outlived(Refused):
+    """A slot, a session or an object that there was once: the application has kept it for too long."""
+
+
 def bad_arguments(why: str) -> Refused:
     """Return the refusal of arguments that PKCS#11 does not allow."""
     return Refused(CKR.ARGUMENTS_BAD, why)

@@ -22,6 +22,17 @@ def only_length(room: Room, enough: int) -> Output | None:
     return (enough, b"") if room.size is None else None
 
 
+def given(data: bytes | None, what: str) -> bytes:
+    """Return bytes that the application handed over.
+
+    Raises:
+        Refused: it has told a length, and no place (ARGUMENTS_BAD).
+    """
+    if data is None:
+        raise bad_arguments(f"{what} is NULL, but has a length")
+    return data
+
+
 def fitted(room: Room, output: bytes) -> Output:
     """Return an output that fits.
 

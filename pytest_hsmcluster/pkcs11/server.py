@@ -2,6 +2,9 @@
 
 A Unix socket in a directory that only its user can open.  Each thread of another process has a connection of its own;
 those of one process are one application.  One thread serves them all, a frame at a time: simulated time is one.
+
+One process that calls on one thread, while the test waits for it, is as good as a call in the test: its history has a
+digest.  Where several are connected, or the test acts meanwhile, chance decides who is first, and the history says so.
 """
 
 import os
@@ -15,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from ..drivers.pace import RealPace
 from ..wire.functions import LIMIT
 from .application import Application, Called, log
 from .token import Token
@@ -55,17 +59,30 @@ class _Connection:
 class Server:
     """Serves the socket, from when it is made until it is closed.
 
+    Args:
+        slots: what there is to see.
+        gone: number of a slot → why it is not there any more.
+        called: is told of every call.
+        pace: ties simulated time to the wall clock between frames; None: only calls take time.
+
     Attributes:
         path: of the socket.
         applications: those that have been connected.
     """
 
-    def __init__(self, slots: Mapping[int, Token], gone: Mapping[int, str], called: Callable[[Called], object]) -> None:
+    def __init__(
+        self,
+        slots: Mapping[int, Token],
+        gone: Mapping[int, str],
+        called: Callable[[Called], object],
+        pace: RealPace | None = None,
+    ) -> None:
         # A socket's path has 108 bytes at the most, and pytest's folders are deeper.
         self._folder = tempfile.mkdtemp(prefix="hsm-")
         self.path = str(Path(self._folder, "pkcs11"))
         self.applications: list[Application] = []
         self._slots, self._gone, self._called = slots, gone, called
+        self._pace, self._tied = pace, False
         self._by_process: dict[tuple[int, int], Application] = {}
         self._connections: dict[socket.socket, _Connection] = {}
         self._selector = selectors.DefaultSelector()
@@ -78,9 +95,18 @@ class Server:
         self._selector.register(self._ended, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="hsmcluster pkcs11", daemon=True)
         self._thread.start()
+        for token in slots.values():
+            self.serve(token)
+
+    def serve(self, token: Token) -> None:
+        """Have a cluster expect this server's thread."""
+        assert self._thread.ident is not None, "it was started"
+        token.turnstile.welcome(self._thread.ident, self._settled)
 
     def close(self) -> None:
         """Hang up on everybody; the socket is gone."""
+        for token in self._slots.values():
+            token.turnstile.bid_farewell()
         self._end.close()
         self._thread.join()
         for connection in list(self._connections.values()):
@@ -92,15 +118,34 @@ class Server:
             application.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _settled(self) -> bool:
+        """Wait until everything is done that has come in, and return whether nobody is connected any more."""
+        if not self._thread.is_alive():
+            return True
+        # Over a socket: conditions of `threading` wait in simulated time where an application lives in it.
+        self._end.send(b"?")
+        self._end.recv(1)
+        return not self._connections
+
     def _serve(self) -> None:
+        asked = 0
         while True:
-            for key, _ in self._selector.select():
-                if key.fileobj is self._ended:
-                    return
-                if key.fileobj is self._listener:
+            ready = [key.fileobj for key, _ in self._selector.select(0 if asked else None)]
+            busy = [one for one in ready if one is not self._ended]
+            # Who has hung up did so before somebody else came.
+            for one in sorted(busy, key=lambda one: one is self._listener):
+                if one is self._listener:
                     self._accept()
                 else:
-                    self._receive(self._connections[key.fileobj])  # type: ignore[index]
+                    self._receive(self._connections[one])  # type: ignore[index]
+            if self._ended in ready:
+                questions = self._ended.recv(64)
+                if not questions:
+                    return
+                asked += len(questions)
+            elif asked and not busy:
+                self._ended.send(b"!" * asked)
+                asked = 0
 
     def _accept(self) -> None:
         peer, _ = self._listener.accept()
@@ -132,10 +177,30 @@ class Server:
                 raise ValueError("it does not say who it is")
             connection.key = pid, era
             connection.application = self._application(connection.key)
+            if sum(other.application is not None for other in self._connections.values()) > 1:
+                self._doubt("several applications, or threads of one, were connected at its socket at once")
             return
+        self._catch_up()
         answer = connection.application.answer(frame)
+        self._tie()
         connection.peer.setblocking(True)
         connection.peer.sendall(_SIZE.pack(len(answer)) + answer)
+
+    def _catch_up(self) -> None:
+        """Let as much simulated time pass as wall time has since the last answer."""
+        if self._pace is not None and self._tied:
+            for token in self._slots.values():
+                token.pass_time(self._pace.gone_ns())
+
+    def _tie(self) -> None:
+        if self._pace is not None:
+            self._doubt('simulated time followed the wall clock between the calls (pace="wall")')
+            self._pace.begin(0)
+            self._tied = True
+
+    def _doubt(self, why: str) -> None:
+        for token in self._slots.values():
+            token.turnstile.doubt(why)
 
     def _application(self, key: tuple[int, int]) -> Application:
         """Return the application of a process, from one C_Initialize to the C_Finalize."""

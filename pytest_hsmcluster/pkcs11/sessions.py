@@ -1,6 +1,7 @@
 """What is a session of an application, and what is going on in it?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,15 @@ class Session:
         if name in self.active:
             raise Refused(CKR.OPERATION_ACTIVE, f"session {self.number} has an operation to {name} already")
         self.active[name] = operation
+
+    @contextmanager
+    def ends_if_refused(self, name: str) -> Iterator[None]:
+        """Have an operation be over when the block fails: only a lack of room lets it go on (v2.40, C_Sign)."""
+        try:
+            yield
+        except BaseException:
+            self.active.pop(name, None)
+            raise
 
     def going_on(self, name: str) -> Any:
         """Return an operation that has begun.

@@ -22,6 +22,9 @@ _BLOCKS = {
     CKM.DES3_CBC: 8,
     CKM.DES3_CBC_PAD: 8,
 }
+_AT_ONCE = 16000
+"""Bytes for one command.  That each part of a stream has the limit of an operation of its own is a guess."""
+
 _UNPADDED = {CKM.AES_CBC_PAD: CKM.AES_CBC, CKM.DES3_CBC_PAD: CKM.DES3_CBC}
 
 
@@ -51,22 +54,31 @@ class Stream:
         self._left = b""
         self._counted = 0
 
-    def room(self, more: int) -> int:
-        """Return how many bytes come at the most of so many more."""
-        return len(self._left) + more
+    def size(self, more: int) -> int:
+        """Return how many bytes `update()` gives for so many more."""
+        if self._mechanism is CKM.AES_CTR:
+            return more
+        return len(self._left) + more - self._kept(len(self._left) + more)
+
+    @property
+    def most(self) -> int:
+        """How many bytes `final()` gives at the most."""
+        return _BLOCKS[self._mechanism] if self._mechanism in _UNPADDED else 0
 
     def update(self, data: bytes) -> bytes:
         """Return what can be told so far."""
         if self._mechanism is CKM.AES_CTR:
             return self._count(data)
-        block = _BLOCKS[self._mechanism]
         whole = self._left + data
-        # The last block of a padded ciphertext may be padding: it waits for the end.
-        keep = len(whole) % block
-        if self._decrypts and self._mechanism in _UNPADDED and not keep and whole:
-            keep = block
-        ready, self._left = whole[: len(whole) - keep], whole[len(whole) - keep :]
-        return self._chained(ready, _UNPADDED.get(self._mechanism, self._mechanism)) if ready else b""
+        ready = whole[: len(whole) - self._kept(len(whole))]
+        if self._mechanism not in _UNPADDED:
+            output = self._chained(ready, self._mechanism) if ready else b""
+        else:
+            # The padded mechanism has no limit, but the one that does its parts has.
+            cut = [ready[at : at + _AT_ONCE] for at in range(0, len(ready), _AT_ONCE)]
+            output = b"".join([self._chained(one, _UNPADDED[self._mechanism]) for one in cut])
+        self._left = whole[len(ready) :]
+        return output
 
     def final(self) -> bytes:
         """Return the rest.
@@ -74,12 +86,19 @@ class Stream:
         Raises:
             Refused: bytes are left that are no whole block.
         """
-        if self._mechanism in _UNPADDED:
+        if self._mechanism in _UNPADDED and (self._left or not self._decrypts):
             return self._run(self._left, self._mechanism, self._params)
-        if self._left:
+        if self._left or self._mechanism in _UNPADDED:
             wrong = CKR.ENCRYPTED_DATA_LEN_RANGE if self._decrypts else CKR.DATA_LEN_RANGE
             raise Refused(wrong, f"CKM_{self._mechanism.name}: {len(self._left)} bytes are left, which are no block")
         return b""
+
+    def _kept(self, whole: int) -> int:
+        """Return how many of so many bytes have to wait for more."""
+        block = _BLOCKS[self._mechanism]
+        kept = whole % block
+        # The last block of a padded ciphertext may be padding: it waits for the end.
+        return block if self._decrypts and self._mechanism in _UNPADDED and whole and not kept else kept
 
     def _chained(self, data: bytes, mechanism: CKM) -> bytes:
         output = self._run(data, mechanism, self._params)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..drivers.turnstile import Turnstile
 from ..service.profile import Profile
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Token:
         now_ns: the present simulated instant.
         free: keys that still fit on the fullest HSM.
         sites: who called what.
+        outlived: is told what an application has kept for too long.
+        closed: whether the cluster is closed.
+        turnstile: lets one thread at a time into the cluster.
+        pass_time: lets so many ns of simulated time pass.
     """
 
     cluster: str
@@ -41,6 +46,10 @@ class Token:
     random: Callable[[int], bytes]
     now_ns: Callable[[], int]
     sites: "Sites"
+    outlived: Callable[[str], object]
+    closed: Callable[[], bool]
+    turnstile: Turnstile
+    pass_time: Callable[[int], object]
 
     @property
     def label(self) -> str:

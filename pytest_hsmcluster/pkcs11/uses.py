@@ -1,16 +1,21 @@
 """What does an application do with keys: encrypt, decrypt, sign, verify, wrap, and digest without one?"""
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..cryptoki import CKM, CKR
 from ..keys.hashing import DIGESTS
+from ..keys.mechanisms import check_policy
 from ..keys.parameters import GcmParams
+from ..keys.policy import CIPHERS, SIGNATURES
+from ..service.profile import Profile
 from ..wire.frames import MechanismGiven, Room
 from .handles import Object
 from .parameters import read_mechanism
 from .refusals import Refused
 from .rooms import Output, fitted, only_length, too_small
+from .rooms import given as handed_over
 from .sessions import Session
 from .streams import Stream
 
@@ -34,7 +39,7 @@ class Use:
         mechanism, params: as given.
         bits: size of the key; 0 where nobody was asked.
         data: parts of what is to be signed.
-        done: an output that there was no room for yet.
+        done: an output that there was no room for yet; what_for: its input.
         stream: a cipher that goes on over several parts.
     """
 
@@ -46,6 +51,7 @@ class Use:
         self.bits = bits
         self.data: bytearray | None = None
         self.done: bytes | None = None
+        self.done_for = b""
         self.stream: Stream | None = None
 
     def most(self, size: int) -> int:
@@ -55,11 +61,21 @@ class Use:
         if self.key.key.kind == "EC":
             return ((self.bits or 521) + 7) // 8 * 2
         if self.name == "sign":
-            return 16 if self.key.key.kind == "AES" else 64
+            hashed = self.mechanism.name.removesuffix("_HMAC")
+            return 16 if self.key.key.kind == "AES" else hashlib.new(DIGESTS[CKM[hashed]]).digest_size
         extra = 16 if self.name == "encrypt" and self.mechanism.name.endswith("_PAD") else 0
         if self.name == "encrypt" and self.mechanism in (CKM.AES_GCM, CKM.CLOUDHSM_AES_GCM):
             extra = _TAG_BYTES + (_IV_BYTES if self.mechanism is CKM.CLOUDHSM_AES_GCM else 0)
         return size + extra
+
+
+def _check(name: str, mechanism: CKM, key: Object, profile: Profile) -> None:
+    """Refuse a mechanism that cannot do this, or not with such a key, before anything begins."""
+    kind = key.key.kind
+    check_policy(name, mechanism, kind, profile.fips, sdk=profile.sdk)
+    table: Mapping[Any, Any] = CIPHERS if name in ("encrypt", "decrypt") else SIGNATURES
+    if table[mechanism].kind != kind:
+        raise Refused(CKR.KEY_TYPE_INCONSISTENT, f"CKM_{mechanism.name} needs another key than {kind}")
 
 
 class Uses:
@@ -76,6 +92,7 @@ class Uses:
             session.begin(name, None)
         access = session.access
         key = access.object(handle, session, name)
+        _check(name, mechanism, key, access.token.profile)
         bits = access.client.validate_key(key.key, name) if access.token.profile.validate_key_at_init else 0
         iv = b""
         if name == "encrypt" and mechanism is CKM.AES_GCM:
@@ -104,11 +121,17 @@ class Uses:
 
     def _at_once(self, name: str, session: Session, data: bytes | None, room: Room) -> list[Output]:
         use: Use = session.going_on(name)
+        # Known issues for the PKCS #11 library: what wrong orders do is undefined; that they are refused is a guess.
         if use.stream is not None or use.data is not None:
             raise Refused(CKR.OPERATION_ACTIVE, f"the operation to {name} goes on in parts: end it in parts")
-        if (told := only_length(room, use.most(len(data or b"")))) is not None:
+        with session.ends_if_refused(name):
+            whole = handed_over(data, "the input")
+            told = only_length(room, use.most(len(whole)))
+        if told is not None:
             return [told]
-        return self._ended(session, use, room, lambda: self._run(session, use, data or b"", use.mechanism, use.params))
+        if use.done_for != whole:
+            use.done, use.done_for = None, whole
+        return self._ended(session, use, room, lambda: self._run(session, use, whole, use.mechanism, use.params))
 
     def _ended(self, session: Session, use: Use, room: Room, run: Any) -> list[Output]:
         """Return the output, and end the operation, unless there is no room for it."""
@@ -142,10 +165,14 @@ class Uses:
 
     def c_verify(self, session: Session, data: bytes | None, signature: bytes | None) -> list[Output]:
         use: Use = session.going_on("verify")
+        if use.data is not None:
+            raise Refused(CKR.OPERATION_ACTIVE, "the operation to verify goes on in parts: end it in parts")
+        return self._verified(session, use, data, signature)
+
+    def _verified(self, session: Session, use: Use, data: bytes | None, signature: bytes | None) -> list[Output]:
         session.active.pop("verify")
-        session.access.client.verify(
-            use.key.key, data or b"", signature or b"", mechanism=use.mechanism, params=use.params
-        )
+        whole, claim = handed_over(data, "the data"), handed_over(signature, "the signature")
+        session.access.client.verify(use.key.key, whole, claim, mechanism=use.mechanism, params=use.params)
         return []
 
     # -- in parts --------------------------------------------------------------------------------------
@@ -167,22 +194,22 @@ class Uses:
 
     def _update(self, name: str, session: Session, data: bytes | None, room: Room) -> list[Output]:
         _, stream = self._stream(name, session)
-        most = stream.room(len(data or b""))
-        if (told := only_length(room, most)) is not None:
+        with session.ends_if_refused(name):
+            part = handed_over(data, "the part")
+            told = only_length(room, stream.size(len(part)))
+        if told is not None:
             return [told]
-        if room.size is not None and room.size < most - 15:
-            raise too_small(most, room.size)
-        try:
-            return [fitted(room, stream.update(data or b""))]
-        except BaseException:
-            session.active.pop(name, None)
-            raise
+        # Whoever gives too little room gives the part again, so nothing may have come of it yet.
+        if room.size is not None and room.size < stream.size(len(part)):
+            raise too_small(stream.size(len(part)), room.size)
+        with session.ends_if_refused(name):
+            return [fitted(room, stream.update(part))]
 
     def _final(self, name: str, session: Session, room: Room) -> list[Output]:
         use, stream = self._stream(name, session)
-        if (told := only_length(room, stream.room(0) + 16)) is not None:
-            return [told]
-        return self._ended(session, use, room, stream.final)
+        with session.ends_if_refused(name):
+            told = only_length(room, stream.most)
+        return [told] if told is not None else self._ended(session, use, room, stream.final)
 
     def c_encrypt_update(self, session: Session, data: bytes | None, room: Room) -> list[Output]:
         return self._update("encrypt", session, data, room)
@@ -201,8 +228,10 @@ class Uses:
         if use.mechanism in _SINGLE:
             session.active.pop(name)
             raise Refused(CKR.MECHANISM_INVALID, f"CKM_{use.mechanism.name} works in one part only")
+        with session.ends_if_refused(name):
+            part = handed_over(data, "the part")
         use.data = bytearray() if use.data is None else use.data
-        use.data += data or b""
+        use.data += part
         return use
 
     def c_sign_update(self, session: Session, data: bytes | None) -> list[Output]:
@@ -211,7 +240,9 @@ class Uses:
 
     def c_sign_final(self, session: Session, room: Room) -> list[Output]:
         use = self._collected("sign", session, b"")
-        if (told := only_length(room, use.most(0))) is not None:
+        with session.ends_if_refused("sign"):
+            told = only_length(room, use.most(0))
+        if told is not None:
             return [told]
         return self._ended(
             session, use, room, lambda: self._run(session, use, bytes(use.data or b""), use.mechanism, use.params)
@@ -223,7 +254,7 @@ class Uses:
 
     def c_verify_final(self, session: Session, signature: bytes | None) -> list[Output]:
         use = self._collected("verify", session, b"")
-        return self.c_verify(session, bytes(use.data or b""), signature)
+        return self._verified(session, use, bytes(use.data or b""), signature)
 
     # -- wrapping ------------------------------------------------------------------------------------------
 
@@ -232,7 +263,7 @@ class Uses:
     ) -> list[Any]:
         mechanism, params = read_mechanism(given)
         access = session.access
-        key = access.object(wrapping, session, "wrap_key")
+        key = access.object(wrapping, session, "wrap_key", CKR.WRAPPING_KEY_HANDLE_INVALID)
         wrapped = access.object(target, session, "wrap_key")
         if (told := only_length(room, _MOST_WRAPPED)) is not None:
             return [b"", told]
@@ -255,6 +286,7 @@ class Uses:
     def c_generate_random(self, session: Session, count: int | None) -> list[bytes]:
         if count is None:
             raise Refused(CKR.ARGUMENTS_BAD, "there is no buffer for the random bytes")
+        session.access.check_login()
         return [session.access.client.random(count)]
 
     def c_digest_init(self, session: Session, given: MechanismGiven | None) -> list[bytes]:
@@ -267,15 +299,20 @@ class Uses:
     def c_digest(self, session: Session, data: bytes | None, room: Room) -> list[Output]:
         # Computed in the library, no HSM is asked (User Guide, "PKCS #11 mechanisms").
         hashing = session.going_on("digest")
-        if (told := only_length(room, hashing.digest_size)) is not None:
+        with session.ends_if_refused("digest"):
+            whole = handed_over(data, "the data")
+            told = only_length(room, hashing.digest_size)
+        if told is not None:
             return [told]
         if room.size is not None and room.size < hashing.digest_size:
             raise too_small(hashing.digest_size, room.size)
-        hashing.update(data or b"")
+        hashing.update(whole)
         return self.c_digest_final(session, room)
 
     def c_digest_update(self, session: Session, data: bytes | None) -> list[Output]:
-        session.going_on("digest").update(data or b"")
+        hashing = session.going_on("digest")
+        with session.ends_if_refused("digest"):
+            hashing.update(handed_over(data, "the part"))
         return []
 
     def c_digest_final(self, session: Session, room: Room) -> list[Output]:

@@ -69,6 +69,9 @@ class Profile:
     max_generic_bytes: int = 800
     """GENERIC_SECRET length limit (UG, "Key types": SDK 5; SDK 3 64)."""
 
+    data_limits: bool = True
+    """Whether one operation takes 16 KB at the most, as the mechanism says (UG, "Supported mechanisms")."""
+
     # -- clients ---
     routing: Literal["round_robin", "random", "least_busy", "pinned"] = "round_robin"
     """Which HSM a call goes to (guess; the service balances by remaining capacity: UG, "Clusters")."""
@@ -108,6 +111,9 @@ class Profile:
     """After CKR_DEVICE_ERROR nothing works until C_Initialize (aws-kms-xks-proxy reckons with it; krill, PR 761)."""
     handle_scope: Literal["login", "process"] = "login"
     """How long object handles mean their keys (PKCS #11 v2.40, C_Logout: until the logout)."""
+
+    session_keys_together: bool = True
+    """Whether an application's session keys live on one HSM, so that two can be used at once (guess)."""
 
     # -- switches ---
     crash_peer: Literal["reset", "silence"] = "reset"

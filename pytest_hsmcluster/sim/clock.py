@@ -77,7 +77,11 @@ class HsmClock:
         Raises:
             UsageError: negative or not finite.
         """
-        self._go_to(self._scheduler.now_ns + to_ns(seconds, "advance()"))
+        self.advance_ns(to_ns(seconds, "advance()"))
+
+    def advance_ns(self, duration_ns: int) -> None:
+        """Let so many ns pass."""
+        self._go_to(self._scheduler.now_ns + duration_ns)
 
     def run_until_idle(self) -> None:
         """Let time pass until nothing but the service's own periodic work is left to do."""

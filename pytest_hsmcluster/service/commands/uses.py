@@ -40,7 +40,13 @@ class Using(Command):
             chosen = mechanisms.default_mechanism(self.operation, key.material)
         profile, made_of = hsm.profile, key.material
         mechanisms.check_policy(
-            self.operation, chosen, made_of.kind, profile.fips, sdk=profile.sdk, curve=made_of.curve, size=self.size
+            self.operation,
+            chosen,
+            made_of.kind,
+            profile.fips,
+            sdk=profile.sdk,
+            curve=made_of.curve,
+            size=self.size if profile.data_limits else None,
         )
         self.chosen = chosen
 
@@ -57,7 +63,9 @@ class Encrypt(Using):
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
         key = hsm.key_for(call, self.handle)
-        return mechanisms.encrypt(key.material, self.chosen, self._data, self.params, hsm.source)
+        return mechanisms.encrypt(
+            key.material, self.chosen, self._data, self.params, hsm.source, limited=hsm.profile.data_limits
+        )
 
 
 class Decrypt(Encrypt):
@@ -67,7 +75,7 @@ class Decrypt(Encrypt):
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
         key = hsm.key_for(call, self.handle)
-        return mechanisms.decrypt(key.material, self.chosen, self._data, self.params)
+        return mechanisms.decrypt(key.material, self.chosen, self._data, self.params, limited=hsm.profile.data_limits)
 
 
 class Sign(Encrypt):
@@ -77,7 +85,9 @@ class Sign(Encrypt):
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
         key = hsm.key_for(call, self.handle)
-        return mechanisms.sign(key.material, self.chosen, self._data, self.params, hsm.source)
+        return mechanisms.sign(
+            key.material, self.chosen, self._data, self.params, hsm.source, limited=hsm.profile.data_limits
+        )
 
 
 class Verify(Using):
@@ -93,7 +103,8 @@ class Verify(Using):
 
     def work(self, hsm: "Hsm", call: "Call") -> None:
         key = hsm.key_for(call, self.handle)
-        mechanisms.verify(key.material, self.chosen, self._data, self._signature, self.params)
+        limited = hsm.profile.data_limits
+        mechanisms.verify(key.material, self.chosen, self._data, self._signature, self.params, limited=limited)
 
 
 class WrapKey(Using):
