@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_hsmcluster import CKA, CKF, CKK, CKM, CKO
+from pytest_hsmcluster import CKA, CKF, CKK, CKM, CKO, CKR
 
 RW = CKF.SERIAL_SESSION | CKF.RW_SESSION
 USER = 1
