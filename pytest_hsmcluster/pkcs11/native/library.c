@@ -338,7 +338,7 @@ static int fits(const struct place *place, CK_RV result, uint64_t told, uint64_t
 
 static void get_attributes(struct reader *answer, const struct place *place)
 {
-    if (get_number(answer) != place->room)
+    if (get_number(answer) != place->room || (place->there == NULL && place->room > 0))
         answer->failed = 1;
     for (CK_ULONG i = 0; i < place->room && !answer->failed; i++) {
         CK_ATTRIBUTE one = attribute_at(place->there, i);
