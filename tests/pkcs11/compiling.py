@@ -35,7 +35,7 @@ def _arguments(folder: Path) -> None:
     """Write what each function takes, for the fuzz target."""
     from pytest_hsmcluster.wire.functions import FUNCTIONS
 
-    lines = [f'{{{", ".join(f"{kind!r}" for kind in function.takes)}}},'.replace("'", '"') for function in FUNCTIONS]
+    lines = [f"{{{', '.join(f'{kind!r}' for kind in function.takes)}}},".replace("'", '"') for function in FUNCTIONS]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "arguments.inc").write_text("\n".join(lines) + "\n", encoding="ascii")
 

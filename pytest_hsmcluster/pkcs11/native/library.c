@@ -29,7 +29,7 @@ static CK_RV call(uint16_t number, const unsigned char *takes, ...);
 
 #include "functions.inc"
 
-enum { MOST_ATTRIBUTES = 1024, MOST_DATA = 64, HEADER = 8 };
+enum { MOST_ATTRIBUTES = 1024, MOST_DATA = 64, HEADER = 8, BESIDES = 1024 };
 enum { BAD_SHAPE = 255 };
 enum { NO_LENGTH, LENGTH_ONLY, BUFFER };
 
@@ -298,6 +298,8 @@ static void put_argument(struct writer *frame, enum kind kind, va_list *given, s
         place->there = va_arg(*given, CK_BYTE_PTR);
         place->room = va_arg(*given, CK_ULONG);
         put_number(frame, place->there == NULL && place->room > 0 ? ABSENT : place->room);
+        if (place->there != NULL && place->room > FRAME_LIMIT - BESIDES)
+            frame->failed = 1;
         break;
     case FOUND_ARG:
         place->there = va_arg(*given, CK_ULONG_PTR);
@@ -426,7 +428,7 @@ static void get_result(struct reader *answer, const struct place *place, CK_RV r
 /* Return how long an answer may be: as long as all that it can be written to, and what stands between. */
 static size_t room_for(const struct place *places, int count)
 {
-    size_t room = 1024;
+    size_t room = BESIDES;
     for (int i = 0; i < count; i++) {
         size_t each = places[i].kind == LIST_ARG || places[i].kind == FOUND_ARG ? 8 : 1;
         size_t most = places[i].there == NULL ? 0 : places[i].room;
