@@ -182,7 +182,14 @@ static void *mechanism(void)
     if (made == NULL)
         return NULL;
     made->mechanism = MECHANISMS[next() % 8];
-    made->pParameter = next() % 8 == 7 ? bytes(&made->ulParameterLen) : parameter(made->mechanism, &made->ulParameterLen);
+    if (next() % 8 == 7) {
+        made->pParameter = bytes(&made->ulParameterLen);
+        /* Never the size of a struct: its pointers would lead anywhere. */
+        if (made->pParameter != NULL && made->ulParameterLen % 8 == 0 && made->ulParameterLen > 0)
+            made->ulParameterLen--;
+    } else {
+        made->pParameter = parameter(made->mechanism, &made->ulParameterLen);
+    }
     return made;
 }
 
