@@ -75,7 +75,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
-        self._listener.listen(128)
+        self._listener.listen(socket.SOMAXCONN)
         self._listener.setblocking(False)
         self._ended, self._end = socket.socketpair()
         self._selector.register(self._listener, selectors.EVENT_READ)
