@@ -217,7 +217,10 @@ say(len(kept))
 
 
 IN_PROCESS = """
+import pathlib
 from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster.pkcs11 import active
+active.MODULE = pathlib.Path(sys.argv[1])
 from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 cluster = HsmCluster(2, seed=1)
 door = Pkcs11Door()
