@@ -277,3 +277,24 @@ def test_a_door_that_closes_under_a_session_says_whose_it_was(hsm_pkcs11: Pkcs11
     assert library.C_OpenSession(slot, 6, None, None, b"12345678") == SLOT_INVALID
     assert all("tests/test_first.py::test_first, which is over" in called.why for called in hsm_pkcs11.calls[-2:])
     library.C_Finalize(None)
+
+
+def test_a_forked_child_may_open_a_door_of_its_own(hsm_pkcs11: Pkcs11Door) -> None:
+    """Plugins run tests in forked children: there a cluster is made, and calls come to it, in process."""
+    said = run(
+        hsm_pkcs11,
+        IN_PROCESS
+        + """
+assert started() == 0
+if os.fork() == 0:
+    own = Pkcs11Door()
+    number = own.add(HsmCluster(2, seed=2).token("another"), "u:p")
+    say(sessions()[0], started(), sessions(number)[0], len(own.calls))
+    os._exit(0)
+os.wait()
+say(sessions(door.slot_id)[0])
+""",
+        env={},
+    )
+
+    assert said == "400 0 0 2\n0\n"
