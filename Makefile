@@ -63,7 +63,7 @@ campaign: $(VENV)/installed ## play N stories of each kind; Ctrl-C stops it, the
 
 sanitize: $(VENV)/installed ## run the tests of the PKCS#11 library with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/python -m tests.pkcs11.compiling library $(VENV)/sanitized
-	LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:suppressions=$(CURDIR)/tests/pkcs11/asan.supp UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(BIN)/python -m pytest $(SANITIZED) -m "not build" -q -p no:xdist -p no:cacheprovider \
 	  -p tests.pkcs11.sanitized --pkcs11-library=$(VENV)/sanitized/libhsmcluster_pkcs11.so
 

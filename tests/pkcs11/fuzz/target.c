@@ -140,6 +140,12 @@ static void *parameter(CK_MECHANISM_TYPE type, CK_ULONG *size)
     if (type == 0x9) {
         *size = sizeof(CK_RSA_PKCS_OAEP_PARAMS);
         made = oaep();
+    } else if ((type == 0x1087 || type == 0x80001087UL) && next() % 4 == 3) {
+        CK_ULONG *printed = made = buffer(*size = 5 * sizeof *printed);  /* as in v2.40 before its errata */
+        if (printed != NULL) {
+            printed[0] = (CK_ULONG)bytes(&printed[1]);
+            printed[2] = (CK_ULONG)bytes(&printed[3]);
+        }
     } else if (type == 0x1087 || type == 0x80001087UL) {
         CK_GCM_PARAMS *gcm = made = buffer(*size = sizeof *gcm);
         if (gcm != NULL) {
