@@ -5,9 +5,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 N ?= 2000
 WORKERS ?= 2
+MINUTES ?= 10
+SANITIZED ?= tests/pkcs11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest same determinism mutants bench campaign clean
+.PHONY: help demo test lint cover oldest same determinism mutants bench campaign sanitize fuzz clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -61,10 +63,26 @@ mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our
 campaign: $(VENV)/installed ## play N stories of each kind; Ctrl-C stops it, the same command goes on: make campaign N=10000
 	$(BIN)/python -m pytest campaign -p pytest_hsmcluster.campaign --campaign='$(N)' -n $(WORKERS) -q --show-capture=no
 
+sanitize: $(VENV)/installed ## run the tests of the PKCS#11 library with AddressSanitizer and UndefinedBehaviorSanitizer
+	$(BIN)/python -m tests.pkcs11.compiling library $(VENV)/sanitized
+	LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:suppressions=$(CURDIR)/tests/pkcs11/asan.supp UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(BIN)/python -m pytest $(SANITIZED) -m "not build" -q -p no:xdist -p no:cacheprovider \
+	  -p tests.pkcs11.sanitized --pkcs11-library=$(VENV)/sanitized/libhsmcluster_pkcs11.so
+
+fuzz: $(VENV)/installed ## fuzz both ends of the PKCS#11 frames, each for MINUTES; needs clang and libclang-rt-dev
+	$(BIN)/python -m tests.pkcs11.compiling fuzzer $(VENV)/fuzz
+	mkdir -p $(VENV)/fuzz/corpus
+	$(VENV)/fuzz/fuzzer $(VENV)/fuzz/corpus tests/pkcs11/fuzz/corpus -max_len=1500 -max_total_time=$$((60 * $(MINUTES))) \
+	  -close_fd_mask=2 -print_final_stats=1 -artifact_prefix=$(VENV)/fuzz/
+	HSMCLUSTER_FUZZ_EXAMPLES=$$((5000 * $(MINUTES))) $(BIN)/python -m pytest tests/pkcs11/fuzz/test_python_end.py -q
+
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-oldest .venv-determinism build dist .coverage*
 
-$(VENV)/installed: pyproject.toml
+# What the PKCS#11 library is made from: when it changes, it is built anew.
+NATIVE = setup.py $(shell find pytest_hsmcluster/pkcs11/native -name '*.[ch]') $(wildcard pytest_hsmcluster/wire/*.py)
+
+$(VENV)/installed: pyproject.toml $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }

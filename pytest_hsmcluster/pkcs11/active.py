@@ -7,6 +7,7 @@ library, and its number is never used again.
 
 import atexit
 import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -38,6 +39,7 @@ class Slots:
         self._listeners: list[Callable[[Called], object]] = []
         self._application: Application | None = None
         self._carrier: Any = None
+        self._kept: list[Any] = []
 
     def add(self, token: Token) -> int:
         """Put a token into a slot of its own, and return the slot's number."""
@@ -77,6 +79,8 @@ class Slots:
         """
         if self._carrier is not None:
             return
+        if not self._kept:
+            os.register_at_fork(after_in_child=self._begin_anew)
         library = ctypes.CDLL(str(module()))
         answer = self.application.answer
 
@@ -94,8 +98,13 @@ class Slots:
 
         # Library and function are kept as long as the process lives; before the interpreter ends it is taken out.
         self._carrier = library, _Exchange(exchange)
+        self._kept.append(self._carrier)
         library.hsmcluster_carry(self._carrier[1])
         atexit.register(library.hsmcluster_carry, None)
+
+    def _begin_anew(self) -> None:
+        """Carry nothing in a forked child, unless a door is opened there: the library has let go of us by then."""
+        self._carrier = self._application = None
 
     def _tell(self, called: Called) -> None:
         for listener in self._listeners:

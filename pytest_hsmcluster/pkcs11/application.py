@@ -165,7 +165,11 @@ class Application:
         token = self._slots().get(about[0])
         at_ns = token.now_ns() if token else 0
         self._called(Called(name, about[0], about[1], int(result), why, at_ns, outlived))
-        return write_answer(sequence, function, int(result), outputs)
+        try:
+            return write_answer(sequence, function, int(result), outputs)
+        except Exception as error:
+            self.failures.append(error)
+            return write_answer(sequence, function, CKR.FUNCTION_FAILED)
 
     def _carried_out(self, function: Function, arguments: list[Any], about: list[int]) -> Sequence[Any]:
         method, needs_session, numbers = self._methods[function.name]

@@ -1,7 +1,9 @@
 """How do other processes come in?
 
-A Unix socket in a directory that only its user can open.  Each thread of another process has a connection of its own;
-those of one process are one application.  One thread serves them all, a frame at a time: simulated time is one.
+A Unix socket in a directory that only its user can open.  Calls of another process that go on at once have a connection
+each; those of one process are one application.  One thread serves them all, a frame at a time: simulated time is one.
+Nobody can make it wait: answers that a peer does not read are kept, and until it does no more of its calls are carried
+out.
 
 One process that calls on one thread, while the test waits for it, is as good as a call in the test: its history has a
 digest.  Where several are connected, or the test acts meanwhile, chance decides who is first, and the history says so.
@@ -15,6 +17,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,16 +30,19 @@ SOCKET_VARIABLE: Final = "HSMCLUSTER_PKCS11_SOCKET"
 _SIZE: Final = struct.Struct("<I")
 _HELLO: Final = struct.Struct("<QQQ")
 _PEER: Final = struct.Struct("iII")  # pid, uid, gid of SO_PEERCRED
+_LONGEST_PATH: Final = 107
 
 
 class _Connection:
-    """One connection: what has come of a frame so far, and whose it is."""
+    """One connection: what has come of a frame so far, what of an answer has not gone out yet, and whose it is."""
 
-    def __init__(self, peer: socket.socket) -> None:
+    def __init__(self, peer: socket.socket, pid: int) -> None:
         self.peer = peer
+        self.pid = pid  # as the kernel tells; 0 for a process that is not in our namespace
         self.received = bytearray()
+        self.unsent = b""
         self.application: Application | None = None
-        self.key: tuple[int, int] = (0, 0)
+        self.key: tuple[int, int, int] = (0, 0, 0)
 
     def frame(self) -> bytes | None:
         """Return the next whole frame, or None.
@@ -77,18 +83,16 @@ class Server:
         called: Callable[[Called], object],
         pace: RealPace | None = None,
     ) -> None:
-        # A socket's path has 108 bytes at the most, and pytest's folders are deeper.
-        self._folder = tempfile.mkdtemp(prefix="hsm-")
-        self.path = str(Path(self._folder, "pkcs11"))
+        self._folder, self.path = _private_place()
         self.applications: list[Application] = []
         self._slots, self._gone, self._called = slots, gone, called
         self._pace, self._tied = pace, False
-        self._by_process: dict[tuple[int, int], Application] = {}
+        self._by_process: dict[tuple[int, int, int], Application] = {}
         self._connections: dict[socket.socket, _Connection] = {}
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
-        self._listener.listen(128)
+        self._listener.listen(socket.SOMAXCONN)
         self._listener.setblocking(False)
         self._ended, self._end = socket.socketpair()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -107,16 +111,16 @@ class Server:
         """Hang up on everybody; the socket is gone."""
         for token in self._slots.values():
             token.turnstile.bid_farewell()
-        self._end.close()
+        self._end.send(b"\0")  # closing it would tell nothing as long as a forked child has it, too
         self._thread.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
         for connection in list(self._connections.values()):
             self._hang_up(connection)
-        for one in (self._listener, self._ended):
-            one.close()
+        for one in (self._listener, self._ended, self._end):
+            _shut(one)
         self._selector.close()
         for application in self.applications:
             application.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _settled(self) -> bool:
         """Wait until everything is done that has come in, and return whether nobody is connected any more."""
@@ -130,17 +134,17 @@ class Server:
     def _serve(self) -> None:
         asked = 0
         while True:
-            ready = [key.fileobj for key, _ in self._selector.select(0 if asked else None)]
-            busy = [one for one in ready if one is not self._ended]
+            found = {key.fileobj: events for key, events in self._selector.select(0 if asked else None)}
+            busy = [one for one in found if one is not self._ended]
             # Who has hung up did so before somebody else came.
             for one in sorted(busy, key=lambda one: one is self._listener):
                 if one is self._listener:
                     self._accept()
                 else:
-                    self._receive(self._connections[one])  # type: ignore[index]
-            if self._ended in ready:
+                    self._attend(self._connections[one], found[one])  # type: ignore[index]
+            if self._ended in found:
                 questions = self._ended.recv(64)
-                if not questions:
+                if questions.strip(b"?"):
                     return
                 asked += len(questions)
             elif asked and not busy:
@@ -148,34 +152,54 @@ class Server:
                 asked = 0
 
     def _accept(self) -> None:
-        peer, _ = self._listener.accept()
-        _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        try:
+            peer, _ = self._listener.accept()
+        except OSError as error:  # it has gone, or there are too many open files
+            log.warning("a connection is not accepted: %s", error)
+            return
+        pid, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         if uid != os.getuid():
             log.warning("user %d is not let in: the socket is that of user %d", uid, os.getuid())
             peer.close()
             return
-        self._connections[peer] = _Connection(peer)
+        peer.setblocking(False)
+        self._connections[peer] = _Connection(peer, pid)
         self._selector.register(peer, selectors.EVENT_READ)
 
-    def _receive(self, connection: _Connection) -> None:
+    def _attend(self, connection: _Connection, events: int) -> None:
         try:
-            data = connection.peer.recv(1 << 16)
-            if not data:
-                raise ConnectionError("it hung up")
-            connection.received += data
-            while (frame := connection.frame()) is not None:
+            if events & selectors.EVENT_WRITE:
+                self._send(connection)
+            else:
+                self._receive(connection)
+            while not connection.unsent and (frame := connection.frame()) is not None:
                 self._carry_out(connection, frame)
         except (OSError, ValueError, struct.error) as error:
             if not isinstance(error, ConnectionError):
                 log.warning("a connection is closed: %s", error)
             self._hang_up(connection)
+            return
+        self._selector.modify(connection.peer, selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ)
+
+    def _receive(self, connection: _Connection) -> None:
+        data = connection.peer.recv(1 << 16)
+        if not data:
+            raise ConnectionError("it hung up")
+        connection.received += data
+
+    def _send(self, connection: _Connection) -> None:
+        try:
+            sent = connection.peer.send(connection.unsent)
+        except BlockingIOError:
+            return
+        connection.unsent = connection.unsent[sent:]
 
     def _carry_out(self, connection: _Connection, frame: bytes) -> None:
         if connection.application is None:
             zero, pid, era = _HELLO.unpack(frame)
             if zero:
                 raise ValueError("it does not say who it is")
-            connection.key = pid, era
+            connection.key = connection.pid, pid, era
             connection.application = self._application(connection.key)
             if sum(other.application is not None for other in self._connections.values()) > 1:
                 self._doubt("several applications, or threads of one, were connected at its socket at once")
@@ -183,8 +207,8 @@ class Server:
         self._catch_up()
         answer = connection.application.answer(frame)
         self._tie()
-        connection.peer.setblocking(True)
-        connection.peer.sendall(_SIZE.pack(len(answer)) + answer)
+        connection.unsent = _SIZE.pack(len(answer)) + answer
+        self._send(connection)
 
     def _catch_up(self) -> None:
         """Let as much simulated time pass as wall time has since the last answer."""
@@ -202,11 +226,15 @@ class Server:
         for token in self._slots.values():
             token.turnstile.doubt(why)
 
-    def _application(self, key: tuple[int, int]) -> Application:
-        """Return the application of a process, from one C_Initialize to the C_Finalize."""
+    def _application(self, key: tuple[int, int, int]) -> Application:
+        """Return the application of a process, from one C_Initialize to the C_Finalize.
+
+        Args:
+            key: process ID as the kernel tells, and as it says itself (in a container they differ); era.
+        """
         found = self._by_process.get(key)
         if found is None:
-            found = Application(_name_of(key[0]), lambda: self._slots, self._gone, self._called)
+            found = Application(_name_of(key[0] or key[1]), lambda: self._slots, self._gone, self._called)
             self._by_process[key] = found
             self.applications.append(found)
         return found
@@ -214,7 +242,7 @@ class Server:
     def _hang_up(self, connection: _Connection) -> None:
         """Close a connection; with its last one an application is over, as it is when it dies without a word."""
         self._selector.unregister(connection.peer)
-        connection.peer.close()
+        _shut(connection.peer)
         del self._connections[connection.peer]
         if any(other.key == connection.key for other in self._connections.values()):
             return
@@ -229,3 +257,25 @@ def _name_of(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() or "app"
     except (OSError, UnicodeDecodeError):
         return "app"
+
+
+def _private_place() -> tuple[str, str]:
+    """Return a new directory that only its user can open, and the path of a socket in it.
+
+    A socket's path has 108 bytes at the most, with the zero at its end; pytest's folders are deeper, and sometimes
+    TMPDIR is, too.
+    """
+    for above in (None, "/tmp"):
+        folder = tempfile.mkdtemp(prefix="hsm-", dir=above)
+        path = str(Path(folder, "pkcs11"))
+        if len(os.fsencode(path)) <= _LONGEST_PATH:
+            break
+        os.rmdir(folder)
+    return folder, path
+
+
+def _shut(one: socket.socket) -> None:
+    """Close a socket for those, too, who have it from a fork: whoever is at the other end hears of it."""
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

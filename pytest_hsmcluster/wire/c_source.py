@@ -20,6 +20,7 @@ def c_source() -> str:
         [
             f"#define WIRE_VERSION {VERSION}",
             f"#define FRAME_LIMIT {LIMIT}",
+            f"#define MOST_ARGUMENTS {max(len(function.takes) for function in FUNCTIONS)}",
             "",
             f"enum kind {{ END, {', '.join(map(_constant, IN))} }};",
             f"enum shape {{ PLAIN, {', '.join(sorted({shape.upper() for shape in SHAPES.values()}))} }};",

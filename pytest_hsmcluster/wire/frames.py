@@ -189,6 +189,13 @@ def _room(reader: Reader) -> Room:
     return Room(state > 0, size if state == 2 else None)
 
 
+def _fill(reader: Reader) -> int | None:
+    wanted = _or_none(reader.number())
+    if wanted is not None and wanted > LIMIT:
+        raise FrameError(f"room for {wanted} bytes, and the longest frame has {LIMIT}")
+    return wanted
+
+
 def _found(reader: Reader) -> int | None:
     there, most = reader.number(), reader.number()
     return most if there else None
@@ -206,7 +213,7 @@ _READ: Final[dict[str, Callable[[Reader], Any]]] = {
     "number": Reader.number,
     "start": _start,
     "bytes": Reader.bytes,
-    "fill": lambda reader: _or_none(reader.number()),
+    "fill": _fill,
     "mechanism": _mechanism,
     "template": _template,
     "attributes": _rooms,

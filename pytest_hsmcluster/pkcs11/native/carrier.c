@@ -17,15 +17,20 @@
 
 static _Atomic(exchange) callback;
 static atomic_int gone, initialized;
-static atomic_ulong era;  /* of connections: one of an earlier era is closed and made anew */
 
+/* A connection is lent to one call at a time, so there are as many as calls have gone on at once.  They stay when the
+ * thread that made them ends: with the last of them the application would be over. */
 struct connection {
-    int socket;
+    struct connection *next;
+    int socket;  /* -1: there is none now */
+    int lent;
     unsigned long era;
 };
 
-static pthread_key_t of_thread;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  /* of these; held for a few lines, never across a carrier */
+static struct connection *connections;
+static unsigned long era;  /* a connection of an earlier one is closed and made anew */
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 EXPORTED void hsmcluster_carry(exchange function);
 
@@ -38,33 +43,41 @@ EXPORTED void hsmcluster_carry(exchange function)
         atomic_store(&initialized, 0);
 }
 
-static void end_connection(void *ended)
+static void close_connection(struct connection *one)
 {
-    struct connection *connection = ended;
-    if (connection->socket >= 0)
-        close(connection->socket);
-    free(connection);
+    if (one->socket >= 0)
+        close(one->socket);
+    one->socket = -1;
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void be_a_parent(void)
+{
+    pthread_mutex_unlock(&lock);
 }
 
 /* A forked child has the memory of its parent, but nobody there who would answer; the parent's connections are the
- * parent's.  It has to call C_Initialize. */
+ * parent's, and are not to stay open when it dies.  The child has to call C_Initialize. */
 static void be_a_child(void)
 {
     atomic_store(&callback, (exchange)NULL);
     atomic_store(&gone, 0);
     atomic_store(&initialized, 0);
-    atomic_fetch_add(&era, 1);
-}
-
-static void prepare(void)
-{
-    pthread_key_create(&of_thread, end_connection);
-    pthread_atfork(NULL, NULL, be_a_child);
+    era++;
+    for (struct connection *one = connections; one != NULL; one = one->next) {
+        close_connection(one);
+        one->lent = 0;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 __attribute__((constructor)) static void loaded(void)
 {
-    pthread_once(&once, prepare);
+    pthread_atfork(before_fork, be_a_parent, be_a_child);
 }
 
 enum carrier carrier(void)
@@ -87,9 +100,25 @@ void set_started(int value)
     atomic_store(&initialized, value);
 }
 
+/* All connections from one C_Initialize to the C_Finalize lead to one place, wherever the environment leads by then. */
+void remember_socket(void)
+{
+    const char *path = getenv(SOCKET_VARIABLE);
+    pthread_mutex_lock(&lock);
+    memset(address.sun_path, 0, sizeof address.sun_path);
+    if (path != NULL && strlen(path) < sizeof address.sun_path)
+        strcpy(address.sun_path, path);
+    pthread_mutex_unlock(&lock);
+}
+
 void hang_up(void)
 {
-    atomic_fetch_add(&era, 1);
+    pthread_mutex_lock(&lock);
+    era++;
+    for (struct connection *one = connections; one != NULL; one = one->next)
+        if (!one->lent)
+            close_connection(one);
+    pthread_mutex_unlock(&lock);
 }
 
 void complain(const char *what)
@@ -133,14 +162,9 @@ static int send_frame(int socket, const unsigned char *frame, size_t length)
 }
 
 /* Connect, and say who it is: connections of one process in one era are those of one application. */
-static int connected(unsigned long now)
+static int connected(const struct sockaddr_un *there, unsigned long now)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = getenv(SOCKET_VARIABLE);
-    if (path == NULL || strlen(path) >= sizeof address.sun_path)
-        return -1;
-    strcpy(address.sun_path, path);
-    int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), refused;
     if (made < 0)
         return -1;
     struct writer hello;
@@ -148,55 +172,66 @@ static int connected(unsigned long now)
     put_number(&hello, 0);
     put_number(&hello, (uint64_t)getpid());
     put_number(&hello, now);
-    if (connect(made, (struct sockaddr *)&address, sizeof address) != 0 ||
-        !send_frame(made, hello.bytes, hello.length)) {
+    do
+        refused = connect(made, (const struct sockaddr *)there, sizeof *there);
+    while (refused && errno == EINTR);
+    if (refused || !send_frame(made, hello.bytes, hello.length)) {
         close(made);
         return -1;
     }
     return made;
 }
 
-static struct connection *connection_here(void)
+static struct connection *borrowed(void)
 {
-    struct connection *here = pthread_getspecific(of_thread);
-    unsigned long now = atomic_load(&era);
-    if (here == NULL) {
-        here = malloc(sizeof *here);
-        if (here == NULL)
-            return NULL;
-        here->socket = -1;
-        here->era = now;
-        if (pthread_setspecific(of_thread, here) != 0) {
-            free(here);
-            return NULL;
-        }
+    pthread_mutex_lock(&lock);
+    struct connection *found = connections;
+    while (found != NULL && found->lent)
+        found = found->next;
+    if (found == NULL && (found = malloc(sizeof *found)) != NULL) {
+        found->next = connections;
+        found->socket = -1;
+        connections = found;
     }
-    if (here->socket >= 0 && here->era != now) {
-        close(here->socket);
-        here->socket = -1;
+    struct sockaddr_un there = address;
+    if (found != NULL) {
+        found->lent = 1;
+        if (found->socket < 0)
+            found->era = era;
     }
-    if (here->socket < 0) {
-        here->era = now;
-        here->socket = connected(now);
-    }
-    return here;
+    pthread_mutex_unlock(&lock);
+    if (found != NULL && found->socket < 0)
+        found->socket = connected(&there, found->era);
+    return found;
+}
+
+static void give_back(struct connection *one, int broken)
+{
+    pthread_mutex_lock(&lock);
+    one->lent = 0;
+    if (broken || one->era != era)
+        close_connection(one);
+    pthread_mutex_unlock(&lock);
 }
 
 static long over_socket(const unsigned char *request, size_t length, unsigned char *answer, size_t room)
 {
-    struct connection *here = connection_here();
-    if (here == NULL || here->socket < 0)
-        return 0;
+    struct connection *here = borrowed();
     unsigned char size[4];
-    if (send_frame(here->socket, request, length) && receive_all(here->socket, size, sizeof size)) {
+    long answered = 0;
+    if (here == NULL)
+        return 0;
+    if (here->socket >= 0 && send_frame(here->socket, request, length) &&
+        receive_all(here->socket, size, sizeof size)) {
         size_t told = size[0] | (size_t)size[1] << 8 | (size_t)size[2] << 16 | (size_t)size[3] << 24;
-        if (told > 0 && told <= room && receive_all(here->socket, answer, told))
-            return (long)told;
+        /* Both begin with the number of the call.  After an answer to another one nothing that comes on this
+         * connection can be trusted. */
+        if (told >= SEQUENCE && told <= room && receive_all(here->socket, answer, told) &&
+            memcmp(answer, request, SEQUENCE) == 0)
+            answered = (long)told;
     }
-    /* Nothing that comes later on this connection can be trusted. */
-    close(here->socket);
-    here->socket = -1;
-    return 0;
+    give_back(here, answered == 0);
+    return answered;
 }
 
 long carry(const unsigned char *request, size_t length, unsigned char *answer, size_t room)
@@ -204,5 +239,5 @@ long carry(const unsigned char *request, size_t length, unsigned char *answer, s
     exchange function = atomic_load(&callback);
     if (function != NULL)
         return function(request, length, answer, room);
-    return over_socket(request, length, answer, room);
+    return atomic_load(&gone) ? 0 : over_socket(request, length, answer, room);
 }

@@ -29,7 +29,7 @@ static CK_RV call(uint16_t number, const unsigned char *takes, ...);
 
 #include "functions.inc"
 
-enum { MOST_ARGUMENTS = 6, MOST_ATTRIBUTES = 1024, MOST_DATA = 64, HEADER = 8 };
+enum { MOST_ATTRIBUTES = 1024, MOST_DATA = 64, HEADER = 8, BESIDES = 1024 };
 enum { BAD_SHAPE = 255 };
 enum { NO_LENGTH, LENGTH_ONLY, BUFFER };
 
@@ -37,18 +37,63 @@ enum { NO_LENGTH, LENGTH_ONLY, BUFFER };
 struct place {
     enum kind kind;
     void *there;
-    CK_ULONG_PTR length;
+    void *length;
     CK_ULONG room;
 };
 
+/* What a CK_VOID_PTR points to may stand anywhere: it is copied before it is looked into. */
+static CK_ULONG number_at(const void *there)
+{
+    CK_ULONG number;
+    memcpy(&number, there, sizeof number);
+    return number;
+}
+
+static void set_number(void *there, uint64_t number)
+{
+    CK_ULONG written = (CK_ULONG)number;
+    memcpy(there, &written, sizeof written);
+}
+
+static CK_ATTRIBUTE attribute_at(const void *attributes, CK_ULONG place)
+{
+    CK_ATTRIBUTE one;
+    memcpy(&one, (const unsigned char *)attributes + place * sizeof one, sizeof one);
+    return one;
+}
+
 /* -- from arguments to a frame ---------------------------------------------------------------------- */
 
-static void put_oaep(struct writer *frame, const CK_RSA_PKCS_OAEP_PARAMS *given)
+static void put_oaep(struct writer *frame, const void *parameter)
 {
-    put_number(frame, given->hashAlg);
-    put_number(frame, given->mgf);
-    put_number(frame, given->source);
-    put_bytes(frame, given->pSourceData, given->ulSourceDataLen);
+    CK_RSA_PKCS_OAEP_PARAMS given;
+    memcpy(&given, parameter, sizeof given);
+    put_number(frame, given.hashAlg);
+    put_number(frame, given.mgf);
+    put_number(frame, given.source);
+    put_bytes(frame, given.pSourceData, given.ulSourceDataLen);
+}
+
+static void put_ecdh(struct writer *frame, const void *parameter)
+{
+    CK_ECDH1_DERIVE_PARAMS given;
+    memcpy(&given, parameter, sizeof given);
+    put_number(frame, ECDH);
+    put_number(frame, given.kdf);
+    put_bytes(frame, given.pSharedData, given.ulSharedDataLen);
+    put_bytes(frame, given.pPublicData, given.ulPublicDataLen);
+}
+
+static int put_rsa_aes(struct writer *frame, const void *parameter)
+{
+    CK_RSA_AES_KEY_WRAP_PARAMS given;
+    memcpy(&given, parameter, sizeof given);
+    if (given.pOAEPParams == NULL)
+        return 0;
+    put_number(frame, RSA_AES);
+    put_number(frame, given.ulAESKeyBits);
+    put_oaep(frame, given.pOAEPParams);
+    return 1;
 }
 
 /* PKCS #11 v2.40 as first printed has no ulIvBits; its errata have. */
@@ -87,18 +132,21 @@ static int put_gcm(struct writer *frame, const CK_MECHANISM *mechanism, struct p
     return 1;
 }
 
-static int put_kdf(struct writer *frame, const CK_SP800_108_KDF_PARAMS *given)
+static int put_kdf(struct writer *frame, const void *parameter)
 {
-    if (given->ulNumberOfDataParams > MOST_DATA || (given->ulNumberOfDataParams > 0 && given->pDataParams == NULL))
+    CK_SP800_108_KDF_PARAMS given;
+    memcpy(&given, parameter, sizeof given);
+    if (given.ulNumberOfDataParams > MOST_DATA || (given.ulNumberOfDataParams > 0 && given.pDataParams == NULL))
         return 0;
     put_number(frame, KDF);
-    put_number(frame, given->prfType);
-    put_number(frame, given->ulAdditionalDerivedKeys);
-    put_number(frame, given->ulNumberOfDataParams);
-    for (CK_ULONG i = 0; i < given->ulNumberOfDataParams; i++) {
-        const CK_PRF_DATA_PARAM *data = &given->pDataParams[i];
-        put_number(frame, data->type);
-        put_bytes(frame, data->pValue, data->ulValueLen);
+    put_number(frame, given.prfType);
+    put_number(frame, given.ulAdditionalDerivedKeys);
+    put_number(frame, given.ulNumberOfDataParams);
+    for (CK_ULONG i = 0; i < given.ulNumberOfDataParams; i++) {
+        CK_PRF_DATA_PARAM data;
+        memcpy(&data, (const unsigned char *)given.pDataParams + i * sizeof data, sizeof data);
+        put_number(frame, data.type);
+        put_bytes(frame, data.pValue, data.ulValueLen);
     }
     return 1;
 }
@@ -120,44 +168,35 @@ static int put_shaped(struct writer *frame, const CK_MECHANISM *mechanism, struc
         return put_gcm(frame, mechanism, place);
     if (shape == KDF && size == sizeof(CK_SP800_108_KDF_PARAMS))
         return put_kdf(frame, given);
+    if (shape == RSA_AES && size == sizeof(CK_RSA_AES_KEY_WRAP_PARAMS))
+        return put_rsa_aes(frame, given);
     if (shape == OAEP && size == sizeof(CK_RSA_PKCS_OAEP_PARAMS)) {
         put_number(frame, OAEP);
         put_oaep(frame, given);
         return 1;
     }
     if (shape == ECDH && size == sizeof(CK_ECDH1_DERIVE_PARAMS)) {
-        const CK_ECDH1_DERIVE_PARAMS *ecdh = given;
-        put_number(frame, ECDH);
-        put_number(frame, ecdh->kdf);
-        put_bytes(frame, ecdh->pSharedData, ecdh->ulSharedDataLen);
-        put_bytes(frame, ecdh->pPublicData, ecdh->ulPublicDataLen);
-        return 1;
-    }
-    if (shape == RSA_AES && size == sizeof(CK_RSA_AES_KEY_WRAP_PARAMS)) {
-        const CK_RSA_AES_KEY_WRAP_PARAMS *wrap = given;
-        if (wrap->pOAEPParams == NULL)
-            return 0;
-        put_number(frame, RSA_AES);
-        put_number(frame, wrap->ulAESKeyBits);
-        put_oaep(frame, wrap->pOAEPParams);
+        put_ecdh(frame, given);
         return 1;
     }
     return 0;
 }
 
-static void put_mechanism(struct writer *frame, const CK_MECHANISM *mechanism, struct place *place)
+static void put_mechanism(struct writer *frame, const void *pointer, struct place *place)
 {
-    put_number(frame, mechanism != NULL);
-    if (mechanism == NULL)
+    CK_MECHANISM mechanism;
+    put_number(frame, pointer != NULL);
+    if (pointer == NULL)
         return;
-    put_number(frame, mechanism->mechanism);
-    if (!put_shaped(frame, mechanism, place)) {
+    memcpy(&mechanism, pointer, sizeof mechanism);
+    put_number(frame, mechanism.mechanism);
+    if (!put_shaped(frame, &mechanism, place)) {
         put_number(frame, BAD_SHAPE);
-        put_number(frame, mechanism->ulParameterLen);
+        put_number(frame, mechanism.ulParameterLen);
     }
 }
 
-static void put_template(struct writer *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count, int depth)
+static void put_template(struct writer *frame, const void *attributes, CK_ULONG count, int depth)
 {
     if (attributes == NULL && count > 0) {
         put_number(frame, ABSENT);
@@ -167,18 +206,18 @@ static void put_template(struct writer *frame, const CK_ATTRIBUTE *attributes, C
     if (count > MOST_ATTRIBUTES)
         frame->failed = 1;
     for (CK_ULONG i = 0; i < count && !frame->failed; i++) {
-        const CK_ATTRIBUTE *one = &attributes[i];
-        put_number(frame, one->type);
-        if ((one->type & CKF_ARRAY_ATTRIBUTE) && depth == 0 && one->ulValueLen % sizeof(CK_ATTRIBUTE) == 0)
-            put_template(frame, one->pValue, one->ulValueLen / sizeof(CK_ATTRIBUTE), 1);
-        else if (one->type & CKF_ARRAY_ATTRIBUTE)
+        CK_ATTRIBUTE one = attribute_at(attributes, i);
+        put_number(frame, one.type);
+        if ((one.type & CKF_ARRAY_ATTRIBUTE) && depth == 0 && one.ulValueLen % sizeof(CK_ATTRIBUTE) == 0)
+            put_template(frame, one.pValue, one.ulValueLen / sizeof(CK_ATTRIBUTE), 1);
+        else if (one.type & CKF_ARRAY_ATTRIBUTE)
             put_number(frame, ABSENT);
         else
-            put_bytes(frame, one->pValue, one->ulValueLen);
+            put_bytes(frame, one.pValue, one.ulValueLen);
     }
 }
 
-static void put_rooms(struct writer *frame, const CK_ATTRIBUTE *attributes, CK_ULONG count)
+static void put_rooms(struct writer *frame, const void *attributes, CK_ULONG count)
 {
     if (attributes == NULL && count > 0) {
         put_number(frame, ABSENT);
@@ -188,8 +227,9 @@ static void put_rooms(struct writer *frame, const CK_ATTRIBUTE *attributes, CK_U
     if (count > MOST_ATTRIBUTES)
         frame->failed = 1;
     for (CK_ULONG i = 0; i < count && !frame->failed; i++) {
-        put_number(frame, attributes[i].type);
-        put_number(frame, attributes[i].pValue == NULL ? ABSENT : attributes[i].ulValueLen);
+        CK_ATTRIBUTE one = attribute_at(attributes, i);
+        put_number(frame, one.type);
+        put_number(frame, one.pValue == NULL ? ABSENT : one.ulValueLen);
     }
 }
 
@@ -199,14 +239,16 @@ static void put_room(struct writer *frame, const struct place *place)
     put_number(frame, place->room);
 }
 
-static void put_start(struct writer *frame, const CK_C_INITIALIZE_ARGS *given)
+static void put_start(struct writer *frame, const void *pointer)
 {
-    put_number(frame, given != NULL);
-    put_number(frame, given == NULL ? 0 : given->flags);
-    put_number(frame, given != NULL && given->pReserved != NULL);
-    put_number(frame, given == NULL ? 0
-                                    : (given->CreateMutex != NULL) + (given->DestroyMutex != NULL) +
-                                          (given->LockMutex != NULL) + (given->UnlockMutex != NULL));
+    CK_C_INITIALIZE_ARGS given = {0};
+    if (pointer != NULL)
+        memcpy(&given, pointer, sizeof given);
+    put_number(frame, pointer != NULL);
+    put_number(frame, given.flags);
+    put_number(frame, given.pReserved != NULL);
+    put_number(frame, (given.CreateMutex != NULL) + (given.DestroyMutex != NULL) + (given.LockMutex != NULL) +
+                          (given.UnlockMutex != NULL));
 }
 
 static void put_argument(struct writer *frame, enum kind kind, va_list *given, struct place *place)
@@ -249,13 +291,15 @@ static void put_argument(struct writer *frame, enum kind kind, va_list *given, s
     case LIST_ARG:
         place->there = kind == OUTPUT_ARG ? (void *)va_arg(*given, CK_BYTE_PTR) : (void *)va_arg(*given, CK_ULONG_PTR);
         place->length = va_arg(*given, CK_ULONG_PTR);
-        place->room = place->length == NULL ? 0 : *place->length;
+        place->room = place->length == NULL ? 0 : number_at(place->length);
         put_room(frame, place);
         break;
     case FILL_ARG:
         place->there = va_arg(*given, CK_BYTE_PTR);
         place->room = va_arg(*given, CK_ULONG);
         put_number(frame, place->there == NULL && place->room > 0 ? ABSENT : place->room);
+        if (place->there != NULL && place->room > FRAME_LIMIT - BESIDES)
+            frame->failed = 1;
         break;
     case FOUND_ARG:
         place->there = va_arg(*given, CK_ULONG_PTR);
@@ -277,8 +321,7 @@ static void get_struct(struct reader *answer, const struct place *place)
     for (const struct field *field = fields_of(place->kind); field->size > 0; field++) {
         unsigned char *there = (unsigned char *)place->there + field->offset;
         if (field->size == sizeof(CK_ULONG)) {
-            CK_ULONG number = (CK_ULONG)get_number(answer);
-            memcpy(there, &number, sizeof number);
+            set_number(there, get_number(answer));
         } else {
             const unsigned char *bytes = get(answer, field->size);
             if (bytes != NULL)
@@ -287,53 +330,62 @@ static void get_struct(struct reader *answer, const struct place *place)
     }
 }
 
+/* Whether so many may be written, and what is said of them is true: who asked will believe the length. */
+static int fits(const struct place *place, CK_RV result, uint64_t told, uint64_t written)
+{
+    if (place->there == NULL)
+        return written == 0;
+    return written <= place->room && (result != CKR_OK || told == written);
+}
+
 static void get_attributes(struct reader *answer, const struct place *place)
 {
-    CK_ATTRIBUTE_PTR attributes = place->there;
-    if (get_number(answer) != place->room)
+    if (get_number(answer) != place->room || (place->there == NULL && place->room > 0))
         answer->failed = 1;
     for (CK_ULONG i = 0; i < place->room && !answer->failed; i++) {
+        CK_ATTRIBUTE one = attribute_at(place->there, i);
+        struct place value = {ATTRIBUTES_ARG, one.pValue, NULL, one.ulValueLen};
         uint64_t told = get_number(answer), length;
         const unsigned char *bytes = get_bytes(answer, &length);
-        if (length > 0 && (attributes[i].pValue == NULL || length > attributes[i].ulValueLen))
+        if (!fits(&value, told == ABSENT ? CKR_ATTRIBUTE_SENSITIVE : CKR_OK, told, length))
             answer->failed = 1;
         if (answer->failed)
             return;
         if (length > 0)
-            memcpy(attributes[i].pValue, bytes, (size_t)length);
-        attributes[i].ulValueLen = (CK_ULONG)told;
+            memcpy(one.pValue, bytes, (size_t)length);
+        set_number((unsigned char *)place->there + i * sizeof one + offsetof(CK_ATTRIBUTE, ulValueLen), told);
     }
 }
 
-static void get_output(struct reader *answer, const struct place *place)
+static void get_output(struct reader *answer, const struct place *place, CK_RV result)
 {
     uint64_t told = get_number(answer), length;
     const unsigned char *bytes = get_bytes(answer, &length);
-    if (length > 0 && (place->there == NULL || length > place->room))
+    if (!fits(place, result, told, length))
         answer->failed = 1;
     if (answer->failed)
         return;
     if (length > 0)
         memcpy(place->there, bytes, (size_t)length);
     if (told != ABSENT && place->length != NULL)
-        *place->length = (CK_ULONG)told;
+        set_number(place->length, told);
 }
 
-static void get_numbers(struct reader *answer, const struct place *place)
+static void get_numbers(struct reader *answer, const struct place *place, CK_RV result)
 {
     uint64_t told = get_number(answer), count = get_number(answer);
-    if (count > 0 && (place->there == NULL || count > place->room))
+    if (!fits(place, result, told, count))
         answer->failed = 1;
     for (uint64_t i = 0; i < count && !answer->failed; i++) {
         uint64_t number = get_number(answer);
         if (!answer->failed)
-            ((CK_ULONG_PTR)place->there)[i] = (CK_ULONG)number;
+            set_number((unsigned char *)place->there + i * sizeof(CK_ULONG), number);
     }
     if (!answer->failed && told != ABSENT && place->length != NULL)
-        *place->length = (CK_ULONG)told;
+        set_number(place->length, told);
 }
 
-static void get_result(struct reader *answer, const struct place *place)
+static void get_result(struct reader *answer, const struct place *place, CK_RV result)
 {
     uint64_t number, length;
     const unsigned char *bytes;
@@ -350,16 +402,16 @@ static void get_result(struct reader *answer, const struct place *place)
         get_attributes(answer, place);
         break;
     case OUTPUT_ARG:
-        get_output(answer, place);
+        get_output(answer, place, result);
         break;
     case LIST_ARG:
     case FOUND_ARG:
-        get_numbers(answer, place);
+        get_numbers(answer, place, result);
         break;
     case NUMBER_ARG:
         number = get_number(answer);
         if (!answer->failed && place->there != NULL)
-            *(CK_ULONG_PTR)place->there = (CK_ULONG)number;
+            set_number(place->there, number);
         else
             answer->failed = 1;
         break;
@@ -376,7 +428,7 @@ static void get_result(struct reader *answer, const struct place *place)
 /* Return how long an answer may be: as long as all that it can be written to, and what stands between. */
 static size_t room_for(const struct place *places, int count)
 {
-    size_t room = 1024;
+    size_t room = BESIDES;
     for (int i = 0; i < count; i++) {
         size_t each = places[i].kind == LIST_ARG || places[i].kind == FOUND_ARG ? 8 : 1;
         size_t most = places[i].there == NULL ? 0 : places[i].room;
@@ -394,9 +446,10 @@ static CK_RV understood(struct reader *answer, uint32_t sequence, const struct p
     if (answer->failed ||
         (echo[0] | (uint32_t)echo[1] << 8 | (uint32_t)echo[2] << 16 | (uint32_t)echo[3] << 24) != sequence)
         return CKR_GENERAL_ERROR;
-    /* An answer may end after its result: then nothing is written. */
-    for (int i = 0; i < count && !answer->failed && answer->at < answer->end; i++)
-        get_result(answer, &places[i]);
+    /* Only a failure may leave out what else there is to say: then nothing is written. */
+    int whole = result == CKR_OK || answer->at < answer->end;
+    for (int i = 0; i < count && !answer->failed && whole; i++)
+        get_result(answer, &places[i], result);
     return answer->failed || answer->at != answer->end ? CKR_GENERAL_ERROR : result;
 }
 
@@ -408,13 +461,15 @@ static CK_RV exchanged(const struct writer *request, uint32_t sequence, const st
         return CKR_HOST_MEMORY;
     CK_RV result = CKR_GENERAL_ERROR;
     long length = carry(request->bytes, request->length, bytes, room);
+    size_t written = room;  /* by somebody who has failed: perhaps all */
     if (length > 0 && (unsigned long)length <= room) {
         struct reader answer = {bytes, bytes + length, 0};
         result = understood(&answer, sequence, places, count);
-        volatile unsigned char *wiped = bytes;  /* it may have been a plaintext */
-        for (long i = 0; i < length; i++)
-            wiped[i] = 0;
+        written = (size_t)length;
     }
+    volatile unsigned char *wiped = bytes;  /* it may have been a plaintext */
+    for (size_t i = 0; i < written; i++)
+        wiped[i] = 0;
     if (bytes != own)
         free(bytes);
     return result;
@@ -427,15 +482,27 @@ enum { INITIALIZE = 1, FINALIZE = 2, CLOSE_SESSION = 14 };
 /* Return what the library answers alone, or CKR_OK if somebody is to be asked. */
 static CK_RV alone(uint16_t number)
 {
-    if (number == INITIALIZE) {
-        if (carrier() != NOBODY && carrier() != GONE)
-            return CKR_OK;
+    if (number != INITIALIZE)
+        return started() ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (!started())
+        remember_socket();
+    return carrier() == NOBODY || carrier() == GONE ? CKR_GENERAL_ERROR : CKR_OK;
+}
+
+/* Take note of what an answer means for the library itself. */
+static void conclude(uint16_t number, CK_RV result)
+{
+    if (number == INITIALIZE && result == CKR_OK)
+        set_started(1);
+    if (number == INITIALIZE && result == CKR_GENERAL_ERROR)
         complain(carrier() == GONE ? "C_Initialize: the test run that carried the calls has ended"
                                    : "C_Initialize: no cluster is running: use the fixture hsm_pkcs11, and in other "
                                      "processes its environment (" SOCKET_VARIABLE ")");
-        return CKR_GENERAL_ERROR;
+    /* Also when nobody is there any more to hear of it; but a wrong argument changes nothing. */
+    if (number == FINALIZE && result != CKR_ARGUMENTS_BAD) {
+        set_started(0);
+        hang_up();
     }
-    return started() ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
 static CK_RV call(uint16_t number, const unsigned char *takes, ...)
@@ -454,6 +521,7 @@ static CK_RV call(uint16_t number, const unsigned char *takes, ...)
     if (result != CKR_OK) {
         /* Whoever tidies up after the interpreter has ended has nothing left to do. */
         int tidies = number == FINALIZE || number == CLOSE_SESSION;
+        conclude(number, result);
         return carrier() == GONE && tidies ? CKR_OK : result;
     }
     begin(&request, FRAME_LIMIT);
@@ -464,12 +532,7 @@ static CK_RV call(uint16_t number, const unsigned char *takes, ...)
     va_end(given);
     result = request.failed ? CKR_DATA_LEN_RANGE : exchanged(&request, sequence, places, count);
     discard(&request);
-    if (number == INITIALIZE && result == CKR_OK)
-        set_started(1);
-    if (number == FINALIZE && result == CKR_OK) {
-        set_started(0);
-        hang_up();
-    }
+    conclude(number, result);
     return result;
 }
 

@@ -1,0 +1,61 @@
+"""How do tests compile the PKCS#11 library, or something beside it, with other flags than the package's?"""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NATIVE = ROOT / "pytest_hsmcluster" / "pkcs11" / "native"
+FUZZ = ROOT / "tests" / "pkcs11" / "fuzz"
+SANITIZED = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def _sources(folder: Path) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = ROOT / "pytest_hsmcluster" / "wire" / "c_source.py"
+    subprocess.run([sys.executable, str(generator), str(folder / "functions.inc")], check=True)
+    return [f"-I{folder}", f"-I{NATIVE}", *sorted(map(str, NATIVE.glob("*.c")))]
+
+
+def compile_with(compiler: str, *arguments: str) -> None:
+    command = [*shlex.split(compiler), "-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread", *arguments]
+    subprocess.run(command, check=True)
+
+
+def library(folder: Path, compiler: str = "cc", flags: tuple[str, ...] = SANITIZED) -> Path:
+    """Compile the library into a folder, with sanitizers."""
+    made = folder / "libhsmcluster_pkcs11.so"
+    linking = ("-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,nodelete", "-Wl,-Bsymbolic")
+    compile_with(compiler, *flags, *_sources(folder), *linking, "-o", str(made))
+    return made
+
+
+def _arguments(folder: Path) -> None:
+    """Write what each function takes, for the fuzz target."""
+    from pytest_hsmcluster.wire.functions import FUNCTIONS
+
+    lines = [f"{{{', '.join(f'{kind!r}' for kind in function.takes)}}},".replace("'", '"') for function in FUNCTIONS]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arguments.inc").write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def fuzzer(folder: Path, compiler: str = "clang") -> Path:
+    """Compile the fuzz target and the library into one program of libFuzzer's."""
+    _arguments(folder)
+    made = folder / "fuzzer"
+    flags = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+    compile_with(compiler, *flags, str(FUZZ / "target.c"), *_sources(folder), "-o", str(made))
+    return made
+
+
+def fuzz_target(folder: Path, compiler: str = "cc") -> Path:
+    """Compile the fuzz target alone, to be loaded beside the library."""
+    _arguments(folder)
+    made = folder / "target.so"
+    compile_with(compiler, "-shared", "-fPIC", f"-I{folder}", f"-I{NATIVE}", str(FUZZ / "target.c"), "-o", str(made))
+    return made
+
+
+if __name__ == "__main__":
+    print({"library": library, "fuzzer": fuzzer}[sys.argv[1]](Path(sys.argv[2])))  # noqa: T201
