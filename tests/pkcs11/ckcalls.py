@@ -6,9 +6,10 @@ other method raises `CkError` for one that is not CKR_OK.
 
 import ctypes as c
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import pkcs11
 import pytest
 
 from pytest_hsmcluster import CKA, CKF, CKK, CKM, CKO, CKR
@@ -194,6 +195,17 @@ def _passed(argument: Any) -> Any:
     return ULONG(argument) if type(argument) in (int, CKM, CKF) else argument
 
 
+def let_go(module: str) -> None:
+    """Have python-pkcs11 end its use of the library in this process; it begins anew with the next `pkcs11.lib()`.
+
+    A library is initialised once for a process, and python-pkcs11 cannot know that somebody else has ended it.
+    """
+    loaded = pkcs11._loaded.get(module)
+    if loaded is not None and loaded.initialized:
+        with suppress(pkcs11.PKCS11Error):
+            loaded.finalize()
+
+
 class Calls:
     """The library, as C sees it.
 
@@ -202,6 +214,7 @@ class Calls:
     """
 
     def __init__(self, module: str) -> None:
+        self.module = module
         self._library = c.CDLL(module)
 
     # -- one call -------------------------------------------------------------------------
@@ -229,6 +242,7 @@ class Calls:
 
     def initialize(self) -> None:
         """Begin anew, also where an earlier test of this process has left the library initialised."""
+        let_go(self.module)
         if self.rv("C_Initialize", None) == CKR.CRYPTOKI_ALREADY_INITIALIZED:
             self.finalize()
             self.ok("C_Initialize", None)

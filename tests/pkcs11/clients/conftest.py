@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+
+from tests.pkcs11.ckcalls import let_go
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -94,18 +95,9 @@ def verified() -> Callable[[Any, bytes, bytes], bool]:
 def handed_over(hsm_pkcs11: Any) -> Iterator[None]:
     """For the test the library belongs to nobody in this process; python-pkcs11 initialises it anew afterwards.
 
-    A library is initialised once for a process: PyKCS11 ends that when it is unloaded, and python-pkcs11 cannot know.
+    PyKCS11 ends that when it is unloaded.
     """
 
-    def let_go() -> None:
-        with suppress(ImportError):
-            import pkcs11
-
-            loaded = pkcs11._loaded.get(hsm_pkcs11.module)
-            if loaded is not None and loaded.initialized:
-                with suppress(pkcs11.PKCS11Error):  # somebody else has ended it
-                    loaded.finalize()
-
-    let_go()
+    let_go(hsm_pkcs11.module)
     yield
-    let_go()
+    let_go(hsm_pkcs11.module)
