@@ -16,7 +16,7 @@ import pytest
 
 from .errors import UsageError
 from .faults.spec import parse_fault
-from .faults.when import COMMANDS, OPERATIONS
+from .faults.when import COMMANDS, LIBRARY_ONLY, OPERATIONS
 from .identities import SHARD, identity, shard_of
 from .keeping import CASE, Case
 from .markers import levels, orders_asked, sweep_mark
@@ -144,7 +144,7 @@ def lend_words(config: pytest.Config, tests: list[pytest.Item]) -> None:
 def _words_of_cases(item: pytest.Item) -> list[str] | None:
     with suppress(UsageError):  # a wrong marker is refused elsewhere
         if sweep := sweep_of(item):
-            return [word.lower() for word in (*map(str, sweep.effects), *sweep.points, *COMMANDS, *OPERATIONS)]
+            return [word.lower() for word in (*map(str, sweep.effects), *sweep.points, *COMMANDS, *OPERATIONS, *LIBRARY_ONLY)]
     orders = orders_of(item)
     return [label_of(order) for order in range(1, orders)] if orders > 1 else None
 

@@ -13,7 +13,7 @@ CREATES = ("generate_key", "generate_key_pair", "import_key", "unwrap_key", "der
 FAN_OUT = ("find_keys", "delete_key", "share_key", "unshare_key", "set_attribute", "login", "logout")
 """Operations that ask every HSM: one that answers "no such key" is no routing miss."""
 
-NO_USE = ("find_keys", "get_attributes", "delete_key")
+NO_USE = ("find_keys", "get_attributes", "read_attributes", "validate_key", "delete_key")
 """Operations that name a key without relying on it: they do not adopt it."""
 
 _OUTCOMES: dict[Kind, Outcome] = {Kind.OK: "ok", Kind.FAIL: "fail", Kind.INFO: "info"}

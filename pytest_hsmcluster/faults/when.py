@@ -68,6 +68,9 @@ COMMANDS = (
 )
 """What one HSM can be asked to do."""
 
+LIBRARY_ONLY = ("read_attributes", "validate_key")
+"""Operations and commands that the PKCS#11 library adds: `C_GetAttributeValue`, and the question of each `C_…Init`."""
+
 PER = ("op", "client", "hsm", "key")
 """Where the count of `nth` can start anew."""
 
@@ -202,9 +205,9 @@ def checked(name: str, value: object) -> str | int | float | tuple[int, int]:
     if name == "per" and value not in PER:
         raise UsageError(f"per= takes one of {', '.join(PER)}, got {value!r}{nearest(value, PER)}")
     if name == "op":
-        _check_known("operation", value, OPERATIONS, f"command={value}" if value in COMMANDS else "")
+        _check_known("operation", value, (*OPERATIONS, *LIBRARY_ONLY), f"command={value}" if value in COMMANDS else "")
     if name == "command":
-        _check_known("command", value, COMMANDS, f"op={value}" if value in OPERATIONS else "")
+        _check_known("command", value, (*COMMANDS, *LIBRARY_ONLY), f"op={value}" if value in OPERATIONS else "")
     return value
 
 

@@ -1,21 +1,28 @@
 """How does an application die in a test?"""
 
+from collections.abc import Callable
 from typing import Any
-
-from pytest_hsmcluster import ApplicationDied, Client
 
 
 class Mortal:
-    """An HSM client that takes the application with it when it dies, as a killed process would."""
+    """An HSM client that takes the application with it when it dies, as a killed process would.
 
-    def __init__(self, client: Client) -> None:
+    Args:
+        client: the client.
+        died: whether an error that it raised means that the process was killed.
+    """
+
+    def __init__(self, client: object, died: Callable[[Exception], bool]) -> None:
         self._client = client
+        self._died = died
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **keywords: Any) -> Any:
             try:
                 return getattr(self._client, name)(*arguments, **keywords)
-            except ApplicationDied as died:
-                raise SystemExit(137) from died  # no `except Exception` stops it
+            except Exception as error:
+                if self._died(error):
+                    raise SystemExit(137) from error  # no `except Exception` stops it
+                raise
 
         return call
