@@ -242,7 +242,7 @@ class Pkcs11Hsm:
         """Keep an object that one HSM did not know; forget it when the next one does not know it either."""
         if label in self._doubtful:
             self._objects.pop(label, None)
-        self._doubtful.add(label)
+        self._doubtful ^= {label}
 
 
 def _is_whole(found: Any) -> bool:
