@@ -5,13 +5,13 @@ from typing import Protocol, cast
 
 import pkcs11
 
+from examples.mortal import Mortal
 from pytest_hsmcluster import ApplicationDied, Client, DataInvalid, HsmCluster, KeyFunctionNotPermitted
 from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 from .. import HardenedVault, Store
 from ..hsm import Hsm
-from ..production import Pkcs11Hsm, ProductionVault
-from .mortal import Mortal
+from ..production import ProductionVault
 
 
 class Form(Protocol):
@@ -117,4 +117,4 @@ class Production:
 class _DyingVault(ProductionVault):
     def __init__(self, module: str, token_label: str, pin: str, store: Store, died: Callable[[Exception], bool]) -> None:
         super().__init__(module, token_label, pin, store)
-        self._hsm = cast(Hsm, Mortal(Pkcs11Hsm(module, token_label, pin), died))
+        self._hsm = cast(Hsm, Mortal(self._hsm, died))

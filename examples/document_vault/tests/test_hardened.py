@@ -123,7 +123,7 @@ SPECS = {
     "routed-to": ["routed-to hsm-3 next=5"],
 }
 NEEDS_A_MINIMUM = ("fail-cleanup",)
-ELSEWHERE = {"fail-cleanup hsm-2": "fail-cleanup hsm-1"}
+ELSEWHERE = {"fail-cleanup hsm-2": "fail-cleanup hsm-3"}
 """For the production form, whose creates are routed to other HSMs."""
 CASES = [
     pytest.param(
