@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_hsmcluster import Client, HsmCluster, HsmState, KeyHandle
 
-from .hardened import DAY_S, Custodian
+from .hardened import DAY_S, PASSING, Custodian
 from .inventory import Inventory, KeyPlan
 from .ledger import Entry, Ledger
 from .naive import NaiveCustodian
@@ -131,7 +131,7 @@ class Company:
 
     def _use(self, client: Client, entry: Entry) -> None:
         """Sign, or read the documents that may still be readable and write another; each call is retried by itself."""
-        retry, keys = Patience(self.cluster.clock.advance).retry, self._keys(client, entry)
+        retry, keys = Patience(self.cluster.clock.advance, PASSING).retry, self._keys(client, entry)
         if keys[0].kind != "AES":
             signature = retry(partial(client.sign, keys[0], TAKINGS))
             retry(partial(client.verify, keys[-1], TAKINGS, signature))
