@@ -3,6 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+dead_men_search = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in.*OperationContext:pytest.PytestUnraisableExceptionWarning"
+)
+"""python-pkcs11 ends a search in a destructor; a killed process would not have got there, and ours is told so."""
+
 
 class Mortal:
     """An HSM client that takes the application with it when it dies, as a killed process would.

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.constants import DEFAULT
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from examples import pkcs11_session
@@ -35,12 +36,14 @@ T = TypeVar("T")
 DAY_S: Final = 86_400
 ID_BYTES: Final = 8
 CANARY: Final = b"the custodian was here"
-HIDDEN: Final = {Attribute.SENSITIVE: True, Attribute.PRIVATE: True, Attribute.EXTRACTABLE: False}
+HIDDEN: Final[dict[Attribute, Any]] = {Attribute.SENSITIVE: True, Attribute.PRIVATE: True, Attribute.EXTRACTABLE: False}
 CLASSES: Final = {
     ObjectClass.SECRET_KEY: "secret",
     ObjectClass.PRIVATE_KEY: "private",
     ObjectClass.PUBLIC_KEY: "public",
 }
+CIPHER_ONLY: Final = (Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP)
+"""CloudHSM refuses these for a generic secret, even as false; python-pkcs11 has to be told to leave them out."""
 SIGNING: Final = {KeyType.EC: Mechanism.ECDSA_SHA256, KeyType.GENERIC_SECRET: Mechanism.SHA256_HMAC}
 USES: Final = {
     (KeyType.AES, "secret"): ("encrypt", "decrypt"),
@@ -217,9 +220,12 @@ class Pkcs11Hsm:
 
 
 def _secret(session: pkcs11.Session, plan: KeyPlan, label: str, key_id: bytes) -> None:
-    uses = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT if plan.kind == "AES" else MechanismFlag.SIGN | MechanismFlag.VERIFY
+    uses, template = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT, dict(HIDDEN)
+    if plan.kind == "GENERIC_SECRET":
+        uses = MechanismFlag.SIGN | MechanismFlag.VERIFY
+        template |= dict.fromkeys(CIPHER_ONLY, DEFAULT)
     session.generate_key(
-        KeyType[plan.kind], int(plan.size), id=key_id, label=label, store=True, capabilities=uses, template=HIDDEN
+        KeyType[plan.kind], int(plan.size), id=key_id, label=label, store=True, capabilities=uses, template=template
     )
 
 

@@ -16,8 +16,3 @@ CHECKS = (
 SDK3 = pytest.mark.hsm_cluster(sdk=3, create_object_minimum_nodes=2)
 SDK5 = pytest.mark.hsm_cluster(sdk=5)
 """How the vault is deployed: the part of its hardening that is no code."""
-
-dead_men_search = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in.*OperationContext:pytest.PytestUnraisableExceptionWarning"
-)
-"""python-pkcs11 ends a search in a destructor; a killed process would not have got there, and ours is told so."""

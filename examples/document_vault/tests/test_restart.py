@@ -2,11 +2,12 @@
 
 import pytest
 
+from examples.mortal import dead_men_search
 from pytest_hsmcluster import Client, HsmCluster
 
 from .. import Store
 from .forms import Form
-from .promises import CHECKS, SDK3, dead_men_search
+from .promises import CHECKS, SDK3
 
 MESSAGES = {"hardened": 25, "production": 45}
 """What rotating four documents takes: make and copy a key (4), find the old one (3), move the data keys (12), find and

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 import pytest
 
+from examples.mortal import dead_men_search
 from pytest_hsmcluster import Chaos, History, HsmCheck, HsmClock, HsmCluster
 
 from .. import HardenedVault, Store, VaultUnavailable
 from .forms import Form
-from .promises import CHECKS, SDK3, SDK5, dead_men_search
+from .promises import CHECKS, SDK3, SDK5
 
 EVERYTHING = ("crash", "destroy", "drop", "corrupt", "fail CKR_DEVICE_ERROR", "delay 30s", "hold")
 

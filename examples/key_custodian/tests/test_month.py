@@ -40,9 +40,9 @@ def live_through(company: Company, nights: int) -> None:
     for night in range(nights):
         if night in STORMS:
             with company.cluster.chaos.install(weather(company.cluster, night)):
-                company.night(company.hardened)
+                company.night(company.careful)
         else:
-            company.night(company.hardened)
+            company.night(company.careful)
         company.day()
 
 

@@ -78,11 +78,11 @@ def test_every_scenario_has_a_case() -> None:
 @pytest.mark.parametrize("scenario", CASES)
 def test_a_stormy_night_is_made_good_within_days(scenario: str, company: Company, hsm_chaos: Chaos) -> None:
     """Whatever a night brings, services can use their keys the next day, and soon all is as if nothing had been."""
-    company.days(STORMY_NIGHT, company.hardened)
+    company.days(STORMY_NIGHT, company.careful)
     with hsm_chaos.install(scenario):
-        company.night(company.hardened)
+        company.night(company.careful)
     company.day()
-    company.days(3, company.hardened)
+    company.days(3, company.careful)
 
     assert company.reports[-1].is_routine, str(company.reports[-1])
 
@@ -97,8 +97,8 @@ def test_the_four_classic_losses_do_not_happen(
 ) -> None:
     """What breaks the naive job on its first night costs the hardened one a retry."""
     with storm(hsm_chaos):
-        company.night(company.hardened)
+        company.night(company.careful)
     company.replace_lost_hsms()
-    company.days(3, company.hardened)
+    company.days(3, company.careful)
 
     assert hsm_check.lost_keys() == []

@@ -47,7 +47,7 @@ QUESTIONS = pytest.mark.hsm_sweep(
 def company(request: pytest.FixtureRequest, hsm_cluster: HsmCluster, inventory: Inventory) -> Company:
     """A company with one key, on the eve of a night on which it is replaced and deleted."""
     company = small_company(hsm_cluster, inventory, request.param)
-    company.night(company.hardened)
+    company.night(company.careful)
     company.cluster.clock.advance(1.5 * DAY_S)  # a day and a night on which nothing is due
     return company
 
@@ -60,7 +60,7 @@ def recover(company: Company, chaos: Chaos) -> None:
             chaos.restart(hsm.id)
     company.day()
     for _ in range(NIGHTS):
-        company.night(company.hardened)
+        company.night(company.careful)
         if company.reports[-1].is_routine:
             return
         company.cluster.clock.advance(DAY_S / 2)
@@ -108,7 +108,7 @@ def check_who_may(company: Company) -> None:
 def test_night(company: Company, hsm_chaos: Chaos) -> None:
     """Whatever fails while a key is made, shared and deleted, the job's own process included, the next one repairs."""
     with suppress(ApplicationDied):
-        company.night(company.hardened)
+        company.night(company.careful)
 
     recover(company, hsm_chaos)
     check_what_is_there(company)
