@@ -118,6 +118,11 @@ class Company:
         """Run one night's job, the production form of it where there is a library, or else the hardened one."""
         return self.hardened() if self._door is None else self.production()
 
+    @property
+    def application(self) -> str:
+        """What the careful job is called in the cluster's history."""
+        return "custodian" if self._door is None else "app"
+
     def number(self, key: StoredKey) -> int:
         """Return the number that the careful job knows a key by."""
         return key.handle if self._door is None else number_of(key.attributes[CKA.ID], key.cls)
