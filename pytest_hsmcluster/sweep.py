@@ -14,7 +14,7 @@ from .errors import UsageError
 from .faults.effects import Effect, effect_of
 from .faults.points import Point, nearest
 from .faults.spec import Fault
-from .faults.when import OPERATIONS, When
+from .faults.when import LIBRARY_ONLY, OPERATIONS, When
 from .faults.words import words_of
 from .history.events import Kind, Record
 from .history.history import History
@@ -190,7 +190,7 @@ def _check_op(op: object, wrong: list[str]) -> None:
         wrong.append(f"op= takes shell patterns of operations, separated by blanks; got {op!r}")
         return
     for glob in op.split():
-        if not any(fnmatch.fnmatchcase(name, glob) for name in OPERATIONS):
+        if not any(fnmatch.fnmatchcase(name, glob) for name in (*OPERATIONS, *LIBRARY_ONLY)):
             hint = nearest(glob, OPERATIONS)
             wrong.append(f"op={glob!r} matches no operation{hint}; there are {', '.join(OPERATIONS)}")
 

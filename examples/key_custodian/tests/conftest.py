@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from examples.key_custodian.company import Company
+from examples.key_custodian.hardened import DAY_S
 from examples.key_custodian.inventory import Inventory, load_inventory
 from examples.swept import verdict as verdict
 from pytest_hsmcluster import HsmCluster
@@ -36,4 +37,6 @@ def door(form: str, request: pytest.FixtureRequest) -> Pkcs11Door | None:
 @pytest.fixture
 def company(hsm_cluster: HsmCluster, inventory: Inventory, door: Pkcs11Door | None, tmp_path: Path) -> Company:
     """A company that has just bought the test's cluster."""
-    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", door=door)
+    # With hsm_app_time each round of the service's synchronisation is lived through: its days are shorter.
+    day_s = DAY_S if door is None else 2 * 3600.0
+    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, door=door)
