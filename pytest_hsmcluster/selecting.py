@@ -144,7 +144,10 @@ def lend_words(config: pytest.Config, tests: list[pytest.Item]) -> None:
 def _words_of_cases(item: pytest.Item) -> list[str] | None:
     with suppress(UsageError):  # a wrong marker is refused elsewhere
         if sweep := sweep_of(item):
-            return [word.lower() for word in (*map(str, sweep.effects), *sweep.points, *COMMANDS, *OPERATIONS, *LIBRARY_ONLY)]
+            return [
+                word.lower()
+                for word in (*map(str, sweep.effects), *sweep.points, *COMMANDS, *OPERATIONS, *LIBRARY_ONLY)
+            ]
     orders = orders_of(item)
     return [label_of(order) for order in range(1, orders)] if orders > 1 else None
 

@@ -1,8 +1,8 @@
 """The production form of the vault, from the shell; the PIN comes by standard input.
 
-    python -m examples.document_vault MODULE TOKEN_LABEL DATABASE put NAME FILE < pin
-    python -m examples.document_vault MODULE TOKEN_LABEL DATABASE get NAME > file
-    python -m examples.document_vault MODULE TOKEN_LABEL DATABASE rotate < pin
+python -m examples.document_vault MODULE TOKEN_LABEL DATABASE put NAME FILE < pin
+python -m examples.document_vault MODULE TOKEN_LABEL DATABASE get NAME > file
+python -m examples.document_vault MODULE TOKEN_LABEL DATABASE rotate < pin
 """
 
 import sys

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Bounded retries with pauses that double.

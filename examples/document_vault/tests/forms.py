@@ -115,6 +115,8 @@ class Production:
 
 
 class _DyingVault(ProductionVault):
-    def __init__(self, module: str, token_label: str, pin: str, store: Store, died: Callable[[Exception], bool]) -> None:
+    def __init__(
+        self, module: str, token_label: str, pin: str, store: Store, died: Callable[[Exception], bool]
+    ) -> None:
         super().__init__(module, token_label, pin, store)
         self._hsm = cast(Hsm, Mortal(self._hsm, died))

@@ -6,6 +6,7 @@ once for every fault at every point.
 
 from collections.abc import Callable
 from contextlib import suppress
+
 import pytest
 
 from examples.mortal import dead_men_search

@@ -18,9 +18,7 @@ STRANGER = "canteen_app"
 """A crypto user with whom nothing is shared."""
 
 
-def small_company(
-    cluster: HsmCluster, inventory: Inventory, key: str, door: Pkcs11Door | None = None
-) -> Company:
+def small_company(cluster: HsmCluster, inventory: Inventory, key: str, door: Pkcs11Door | None = None) -> Company:
     """Return a company that needs one of the inventory's keys, replaces it every other night and keeps no old one.
 
     Its days are short, and its ledger is no file.

@@ -91,7 +91,9 @@ def check_what_is_there(company: Company) -> None:
         for number, (half, shares) in zip(entry.handles, halves.items(), strict=True)
     ]
     for hsm in company.cluster.hsms:
-        there = [(company.number(key), key.label, key.cls, key.owner, key.shares, key.token) for key in hsm.keys.values()]
+        there = [
+            (company.number(key), key.label, key.cls, key.owner, key.shares, key.token) for key in hsm.keys.values()
+        ]
         assert sorted(there) == sorted(expected), f"what is on {hsm.id}"
     assert len(company.cluster.hsms) == 3
 
