@@ -7,8 +7,8 @@ Both production forms do it like this.  What PKCS #11 adds to the troubles of a 
 2. A library that answers two calls in a row with "device error" may never recover: it is finalized and initialized
    anew.  (So does AWS's own application of this library, aws-kms-xks-proxy.)
 3. python-pkcs11 reads an object's attributes when it makes or finds one, and what it reads may be asked of an HSM that
-   has not got the key: then the object is not returned, or it lacks `encrypt`.  Neither says that there is no key.  It is
-   looked for again, at once, for the next question goes to another HSM.
+   has not got the key: then the object is not returned, or it lacks `encrypt`.  Neither says that there is no key.  It
+   is looked for again, at once, for the next question goes to another HSM.
 4. A password that was refused is not sent again: the account would be locked.
 """
 
@@ -127,7 +127,7 @@ def encrypt(key: Any, data: bytes, aad: bytes | None = None) -> bytes:
 
     CloudHSM makes the IV itself and writes it into the buffer that it is handed, which has to be zero before.  For
     python-pkcs11 this buffer is the `bytes` of `GCMParams`.  Its other ways are worse: CKM_CLOUDHSM_AES_GCM needs a
-    member of `Mechanism` that there is not and a structure with pointers packed by hand, CBC with an HMAC needs a second
+    member of `Mechanism` that there is not and a structure with pointers packed by hand, CBC with an HMAC a second
     key, and a key wrap needs a member too and authenticates no name.
 
     Raises:

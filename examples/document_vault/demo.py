@@ -1,7 +1,7 @@
 """What does chaos do to a vault, and what does the vault do about it?
 
-Four stories, each told of the naive and of the hardened vault, and, in brief, of its production form: what was broken, what the vault did, what a check finds,
-and a timeline.  `python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
+Four stories, each told of the naive and of the hardened vault: what was broken, what the vault did, what a check finds,
+and a timeline; then, in brief, of the production form.  `python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
 the same words.
 """
 

@@ -125,7 +125,7 @@ class Company:
 
     def number(self, key: StoredKey) -> int:
         """Return the number that the careful job knows a key by."""
-        return key.handle if self._door is None else number_of(key.attributes[CKA.ID], key.cls)
+        return key.handle if self._door is None else number_of(cast(bytes, key.attributes[CKA.ID]), key.cls)
 
     def naive(self) -> Notes:
         """Run one night's job, the naive one."""

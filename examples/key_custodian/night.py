@@ -11,7 +11,7 @@ from .notes import Notes
 from .patience import Patience
 
 Key = Any
-"""A key as the client names it: with a `number` that no other key has, a `label`, and a `cls`: secret, private, public."""
+"""A key as the client names it: with a `number` that no other key has, a `label`, and a `cls`."""
 
 
 class Hsm(Protocol):

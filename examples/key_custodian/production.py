@@ -3,8 +3,8 @@
 It is given the path of the library, the label of a token and a PIN; it knows nothing else, and the same file runs on
 `/opt/cloudhsm/lib/libcloudhsm_pkcs11.so`.  The night is that of `hardened.py`.  Two things are different:
 
-1. PKCS #11 hides the handles of the HSMs: an object handle means its key in one session only.  So the name of a key, for
-   the ledger, is its CKA_ID: a number that the ledger gave out before the key was asked for, and never gives out again.
+1. PKCS #11 hides the handles of the HSMs: an object handle means its key in one session only.  So the ledger names a
+   key by its CKA_ID: a number that the ledger gave out before the key was asked for, and never gives out again.
 2. PKCS #11 cannot share keys, and CloudHSM's library has no `C_SetAttributeValue`.  Sharing is a command of the
    operator's tool: `cloudhsm-cli key share --filter attr.id=0x… --username … --role crypto-user`.  The job says which
    key and which user, and an `Operator` does it; whether that is the tool itself or a queue that somebody works off is
@@ -13,7 +13,7 @@ It is given the path of the library, the label of a token and a PIN; it knows no
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -128,10 +128,9 @@ class Pkcs11Hsm:
         key_id = self._ledger.next_number().to_bytes(ID_BYTES, "big")
 
         def make(session: pkcs11.Session) -> list[NamedKey]:
-            try:
+            # C_GenerateKey never says so: the key was made, and then read where it is not yet.
+            with suppress(*NAMES_NOTHING):
                 (_pair if plan.is_pair else _secret)(session, plan, label, key_id)
-            except NAMES_NOTHING:
-                pass  # C_GenerateKey never says so: the key was made, and then read where it is not yet
             found = self._found(session, {Attribute.LABEL: label, Attribute.ID: key_id})
             if len(found) != 1 + plan.is_pair:
                 raise pkcs11.FunctionFailed(f"{label} was made and cannot be seen")

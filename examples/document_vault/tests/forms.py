@@ -13,6 +13,8 @@ from .. import HardenedVault, Store
 from ..hsm import Hsm
 from ..production import ProductionVault
 
+Died = Callable[[Exception], bool]
+
 
 class Form(Protocol):
     """A form of the vault.
@@ -50,9 +52,8 @@ class Hardened:
     calls = 6
     """A key is made, used three times, and the old one is looked for and deleted."""
     more_calls = 5
-    """What may be left of the new key is looked for and deleted, another is made, and at the end the first is looked for
-    again."""
-    not_permitted = KeyFunctionNotPermitted
+    """What may be left of the new key is looked for and deleted, another is made, at the end the first is looked for."""
+    not_permitted: type[Exception] = KeyFunctionNotPermitted
     forbidden = "CKR_KEY_FUNCTION_NOT_PERMITTED"
     refused: tuple[type[Exception], ...] = (DataInvalid,)
     refusal = "refuses this ciphertext"
@@ -77,7 +78,7 @@ class Hardened:
 
 
 class Production:
-    """The vault on the PKCS #11 library; the test has to ask for `hsm_app_time`, because it waits in the machine's time.
+    """The vault on the PKCS #11 library; the test has to ask for `hsm_app_time`, because it waits with time.sleep.
 
     It is given what stands in a configuration: a path, a token label, a PIN.
     """
@@ -87,7 +88,7 @@ class Production:
     it is first used; each of the three uses is announced."""
     more_calls = 17
     """As above; and python-pkcs11, after one bad answer, reads the ten attributes of a key one by one."""
-    not_permitted = pkcs11.PKCS11Error  # it knows no CKR_KEY_FUNCTION_NOT_PERMITTED
+    not_permitted: type[Exception] = pkcs11.PKCS11Error  # it knows no CKR_KEY_FUNCTION_NOT_PERMITTED
     forbidden = "Unmapped error code 0x68"
     refused: tuple[type[Exception], ...] = (pkcs11.DataInvalid, pkcs11.EncryptedDataInvalid)
     refusal = "^$"  # a return value says no more
