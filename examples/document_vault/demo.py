@@ -1,7 +1,9 @@
 """What does chaos do to a vault, and what does the vault do about it?
 
 Four stories, each told of the naive and of the hardened vault: what was broken, what the vault did, what a check finds,
-and a timeline; then, in brief, of the production form.  `python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
+and a timeline; then, in brief, of the production form.
+
+`python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
 the same words.
 """
 

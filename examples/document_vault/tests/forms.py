@@ -52,7 +52,7 @@ class Hardened:
     calls = 6
     """A key is made, used three times, and the old one is looked for and deleted."""
     more_calls = 5
-    """What may be left of the new key is looked for and deleted, another is made, at the end the first is looked for."""
+    """What may be left of the new key is looked for and deleted, another made, at the end the first is looked for."""
     not_permitted: type[Exception] = KeyFunctionNotPermitted
     forbidden = "CKR_KEY_FUNCTION_NOT_PERMITTED"
     refused: tuple[type[Exception], ...] = (DataInvalid,)
