@@ -45,7 +45,12 @@ CREATES = CHANGES.with_args(op="generate_key")
 QUESTIONS = pytest.mark.hsm_sweep(
     *("crash", "drop"), points="client.receive wire.response", op="login find_keys sign verify", checks=PROMISES
 )
-PRODUCTION_CHANGES = CHANGES.with_args(op="generate_key_pair delete_key")
+PRODUCTION_CHANGES = pytest.mark.hsm_sweep(
+    *("crash", "drop", "fail CKR_DEVICE_ERROR"),
+    points="client.* wire.* hsm.commit hsm.reply",
+    op="generate_key generate_key_pair delete_key",
+    checks=PROMISES,
+)
 """It has nothing to do with sharing: that is the operator's."""
 PRODUCTION_QUESTIONS = pytest.mark.hsm_sweep(
     "drop",
@@ -122,7 +127,12 @@ def check_who_may(company: Company) -> None:
         pytest.param("hardened", "payments/card-vault", marks=[SDK5, CREATES], id="a key, SDK 5"),
         pytest.param("production", "invoices/signer", marks=[SDK3, PRODUCTION_CHANGES], id="production, a pair, SDK 3"),
         pytest.param("production", "invoices/signer", marks=[SDK3, PRODUCTION_QUESTIONS], id="production, asked"),
-        pytest.param("production", "payments/card-vault", marks=[SDK5, CREATES], id="production, a key, SDK 5"),
+        pytest.param(
+            "production",
+            "payments/card-vault",
+            marks=[SDK5, PRODUCTION_CHANGES.with_args(op="generate_key")],
+            id="production, a key, SDK 5",
+        ),
     ],
     indirect=True,
 )
