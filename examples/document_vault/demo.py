@@ -1,7 +1,9 @@
 """What does chaos do to a vault, and what does the vault do about it?
 
 Four stories, each told of the naive and of the hardened vault: what was broken, what the vault did, what a check finds,
-and a timeline.  `python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
+and a timeline; then, in brief, of the production form.
+
+`python -m examples.document_vault.demo` tells all, with a number after it only that one, and always in
 the same words.
 """
 
@@ -9,22 +11,27 @@ import logging
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_hsmcluster import ClusterError, Finding, HsmCheck, HsmCluster
+from pytest_hsmcluster.apptime.apptime import AppTime
+from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.timeline.text import timeline_text
 
 from . import hardened
 from .hardened import HardenedVault
 from .hsm import VaultUnavailable
 from .naive import NaiveVault
+from .production import ProductionVault
 from .store import Store
 
 WIDTH = 110
+QUIET = ("C_GetAttributeValue",)
+"""python-pkcs11 asks for attributes that CloudHSM does not have, at each object."""
 DOCUMENTS = ("README.md", "hardened.py")
 
 
@@ -101,6 +108,9 @@ def main(arguments: Sequence[str]) -> None:
             heading(f"{name} vault, {', '.join(f'{key}={value}' for key, value in settings.items())}", "-")
             with HsmCluster(3, seed=1, **settings) as cluster, overheard(cluster):
                 tell(story, cluster, name == "hardened")
+        heading("production form, the same night through a PKCS #11 library and python-pkcs11", "-")
+        with HsmCluster(3, seed=1, **story.hardened) as cluster, overheard(cluster):
+            tell_production(story, cluster)
 
 
 def tell(story: Story, cluster: HsmCluster, is_hardened: bool) -> None:
@@ -129,6 +139,31 @@ def tell(story: Story, cluster: HsmCluster, is_hardened: bool) -> None:
     print()
     marks = [finding for finding in story.findings(cluster.check) if str(finding) in broken]
     print(timeline_text(cluster.history, width=WIDTH, limit=30, marks=marks))
+
+
+def tell_production(story: Story, cluster: HsmCluster) -> None:
+    """Break the cluster likewise, and let a vault live that is given a module path and a PIN; be brief."""
+    for fault in story.faults:
+        say(cluster, f"broken on purpose: {cluster.chaos.install(fault)}")
+    documents = {name: (Path(__file__).parent / name).read_bytes() for name in DOCUMENTS}
+    store, door = Store(), Pkcs11Door()
+    door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
+    with closing(store), closing(door), AppTime(cluster.order):
+        cluster.join_application()
+        vault = ProductionVault(door.module, door.token_label, door.user_pin, store)
+        if attempt(cluster, "start()", vault.start):
+            for name, document in documents.items():
+                attempt(cluster, f"put({name!r}), {len(document):,} bytes", partial(vault.put, name, document))
+        cluster.clock.advance(60)
+        attempt(cluster, "maintain(), a minute later", vault.maintain)
+        for name in store.names():
+            attempt(cluster, f"get({name!r}), byte for byte", partial(compare, vault, name, documents[name]))
+        refused = [called for called in door.calls if called.result and called.function not in QUIET]
+        say(cluster, f"{len(door.calls)} calls of the library, {len(refused)} of them refused:")
+        for text in dict.fromkeys(str(called).partition(":")[0] for called in refused):
+            say(cluster, f"    {text}")
+        broken = found(cluster, story.check)
+        print(f"\n{story.check}: {'BROKEN' if broken else 'holds'}")
 
 
 def attempt(cluster: HsmCluster, what: str, call: Callable[[], None]) -> bool:

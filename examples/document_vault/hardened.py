@@ -121,7 +121,7 @@ class HardenedVault:
 
     def _new_kek(self) -> str:
         """Make a key-encryption key and return its label."""
-        pauses = iter(PAUSES_S)
+        pauses = self._pauses()
         while True:
             label = self._store.next_label()
             try:
@@ -156,9 +156,13 @@ class HardenedVault:
 
     # -- patience ---------------------------------------------------------------------------
 
+    def _pauses(self) -> Iterator[float]:
+        """Return the pauses between the attempts at one thing."""
+        return iter(PAUSES_S)
+
     def _patiently(self, what: str, call: Callable[[], T]) -> T:
         """Return what a call that changes nothing returns, after as many attempts as it takes."""
-        pauses = iter(PAUSES_S)
+        pauses = self._pauses()
         while True:
             try:
                 return call()

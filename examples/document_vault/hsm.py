@@ -11,7 +11,7 @@ Key = Any
 class Hsm(Protocol):
     """The six calls that the vault makes.
 
-    In production this is a thin adapter over PKCS #11.  Its errors carry the return value as `.ckr`.
+    In production this is a thin adapter over PKCS #11 (`production.py`).  Its errors carry the return value as `.ckr`.
     """
 
     def generate_key(self, kind: str, bits: int, *, label: str) -> Key:
@@ -44,6 +44,8 @@ class Passing(IntEnum):
     KEY_HANDLE_INVALID = 0x60
     OBJECT_HANDLE_INVALID = 0x82
     OPERATION_ACTIVE = 0x90
+    SESSION_CLOSED = 0xB0
+    SESSION_HANDLE_INVALID = 0xB3
     USER_NOT_LOGGED_IN = 0x101
 
 

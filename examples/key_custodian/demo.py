@@ -5,18 +5,20 @@ Run it with `python -m examples.key_custodian.demo`.  It prints the same every t
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
 
 from pytest_hsmcluster import Chaos, Finding, HsmCheck, HsmCluster
+from pytest_hsmcluster.apptime.apptime import AppTime
+from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.timeline.text import timeline_text
 
 from .company import Company
 from .inventory import Inventory, load_inventory
-from .report import Report
+from .notes import Notes
 
 WIDTH = 110
 
@@ -98,9 +100,20 @@ def _tell(chapter: Chapter, inventory: Inventory, folder: Path) -> None:
         print("\nThe hardened job, with create_object_minimum_nodes = 2, up to two nights later:\n")
         _show(company.reports)
         _show_promises(cluster)
+    with HsmCluster(3, sdk=3, seed=1, create_object_minimum_nodes=2) as cluster, closing(Pkcs11Door()) as door:
+        door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
+        with AppTime(cluster.order):
+            cluster.join_application()
+            company = Company(cluster, inventory, folder / f"production {chapter.title}.json", day_s=7200, door=door)
+            _first_night(company, company.production, chapter)
+            company.replace_lost_hsms()
+            company.days(3, company.production)
+        print("\nThe production form, the same night through a PKCS #11 library and python-pkcs11:\n")
+        _show(company.reports)
+        _show_promises(cluster)
 
 
-def _first_night(company: Company, job: Callable[[], Report], chapter: Chapter) -> list[str]:
+def _first_night(company: Company, job: Callable[[], Notes], chapter: Chapter) -> list[str]:
     """Break what the chapter breaks, run the job, and return what was broken."""
     with ExitStack() as stack:
         broken = list(chapter.broken(company.cluster.chaos))
@@ -141,7 +154,7 @@ def _tell_month(inventory: Inventory, folder: Path) -> None:
         print(f"  {len(cluster.history)} events, {cluster.clock.now / 86_400:.0f} days of cluster time")
 
 
-def _show(reports: Sequence[Report]) -> None:
+def _show(reports: Sequence[Notes]) -> None:
     for report in reports:
         for note in report.notes:
             line = f"night {report.day:>2}  {note}"

@@ -51,11 +51,13 @@ class Ledger:
         self._entries: list[Entry] = []
         self._condemned: dict[int, int] = {}
         self._suspects: dict[int, int] = {}
+        self._numbers = 0
         document = self._read()
         if document is not None:
             self._entries = [_entry(fields) for fields in document["entries"]]
             self._condemned = _days(document["condemned"])
             self._suspects = _days(document["suspects"])
+            self._numbers = document.get("numbers", 0)
 
     @property
     def is_empty(self) -> bool:
@@ -79,6 +81,12 @@ class Ledger:
         self._entries.append(entry)
         self._write()
         return entry
+
+    def next_number(self) -> int:
+        """Return a number that was never used before; from now on it is used."""
+        self._numbers += 1
+        self._write()
+        return self._numbers
 
     def activate(self, entry: Entry, handles: Iterable[int], day: int) -> None:
         """Put a key in use and retire the one before it, in one step."""
@@ -130,6 +138,7 @@ class Ledger:
             "entries": [asdict(entry) for entry in self._entries],
             "condemned": self._condemned,
             "suspects": self._suspects,
+            "numbers": self._numbers,
         }
         self._replace(document)
 

@@ -4,38 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_hsmcluster import (
-    HsmBusy,
-    HsmUnavailable,
-    InjectedError,
-    KeyAccessDenied,
-    KeyCapacityReached,
-    KeyNotOnHsm,
-    KeyUnavailable,
-    NotLoggedIn,
-    RequestTimeout,
-    TooFewCopies,
-)
-
 T = TypeVar("T")
-
-PASSING = (
-    HsmBusy,
-    HsmUnavailable,
-    InjectedError,
-    KeyAccessDenied,
-    KeyCapacityReached,
-    KeyNotOnHsm,
-    KeyUnavailable,
-    NotLoggedIn,
-    RequestTimeout,
-    TooFewCopies,
-)
-"""What may be over at the next try.
-
-"Access denied" is in it because sharing drifts: the next HSM may know that the key is shared.  PKCS#11 has one
-return value for that and for a key that is not there.  A refused password is not: trying again locks the account.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +16,14 @@ class Patience:
 
     Attributes:
         sleep: lets seconds pass; a test hands in the cluster's own clock.
+        passing: what may be over at the next try.
         attempts: tries in all.
         first_s: the first pause.
         longest_s: the longest pause.
     """
 
     sleep: Callable[[float], None]
+    passing: tuple[type[Exception], ...]
     attempts: int = 8
     first_s: float = 5.0
     longest_s: float = 30.0
@@ -63,11 +34,11 @@ class Patience:
         `action` runs anew from its beginning each time: it has to look before it creates.
 
         Raises:
-            ClusterError: of the last try, or one that will not pass.
+            Exception: of the last try, or one that will not pass.
         """
         for attempt in range(self.attempts - 1):
             try:
                 return action()
-            except PASSING:
+            except self.passing:
                 self.sleep(min(self.first_s * 2**attempt, self.longest_s))
         return action()

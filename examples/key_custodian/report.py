@@ -1,60 +1,14 @@
-"""What did the job do tonight?"""
+"""What did the job do tonight, on the client of the emulated cluster?"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar
 
 from pytest_hsmcluster import ApplicationDied, ClusterError
 
-Verb = Literal["created", "rotated", "deleted", "missing", "duplicate", "suspected", "reaped", "returned", "failed"]
+from .notes import Notes
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One thing that was done, found or not managed."""
+class Report(Notes):
+    """One night."""
 
-    verb: Verb
-    subject: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.verb:<9} {self.subject}" + (f": {self.detail}" if self.detail else "")
-
-
-@dataclass(slots=True)
-class Report:
-    """One night.
-
-    Attributes:
-        day: which.
-        notes: in the order in which things happened.
-    """
-
-    day: int
-    notes: list[Note] = field(default_factory=list)
-
-    def add(self, verb: Verb, subject: str, detail: object = "") -> None:
-        self.notes.append(Note(verb, subject, str(detail)))
-
-    def of(self, verb: Verb) -> list[str]:
-        """Return what a verb was said of."""
-        return [note.subject for note in self.notes if note.verb == verb]
-
-    @property
-    def is_routine(self) -> bool:
-        """Whether nothing went wrong and nothing odd was found."""
-        return all(note.verb in ("created", "rotated", "deleted") for note in self.notes)
-
-    @contextmanager
-    def attempt(self, what: str) -> Iterator[None]:
-        """Note what goes wrong in a step, and go on with the next one."""
-        try:
-            yield
-        except ApplicationDied:
-            raise  # a killed process reports nothing
-        except ClusterError as error:
-            self.add("failed", what, f"{type(error).__name__}: {error}")
-
-    def __str__(self) -> str:
-        return "\n".join(f"night {self.day:>2}  {note}" for note in self.notes) or f"night {self.day:>2}  nothing to do"
+    refusals: ClassVar[tuple[type[Exception], ...]] = (ClusterError,)
+    fatal: ClassVar[tuple[type[Exception], ...]] = (ApplicationDied,)  # a killed process reports nothing

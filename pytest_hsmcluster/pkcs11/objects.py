@@ -83,13 +83,16 @@ class ObjectFunctions:
         return [results]
 
     def _values(self, session: Session, found: Object, kinds: tuple[int, ...]) -> list[Any]:
-        """Return the attributes' values; who asks for lengths first and for values then makes an HSM answer once."""
+        """Return the attributes' values; who asks for lengths first and for values then makes an HSM answer once.
+
+        python-pkcs11 asks for the lengths of ten and for the values of the eight that there are.
+        """
         asked = session.active.pop("attributes", None)
-        if asked is not None and asked[:2] == (found, kinds):
-            return list(asked[2])
+        if asked is not None and asked[0] is found and all(kind in asked[1] for kind in kinds):
+            return [asked[1][kind] for kind in kinds]
         names = known(kinds)
         read = [name for name in names if name is not None]
         told = session.access.client.read_attributes(found.key, read) if read else {}
         values = [CKR.ATTRIBUTE_TYPE_INVALID if name is None else told[name] for name in names]
-        session.active["attributes"] = found, kinds, values
+        session.active["attributes"] = found, dict(zip(kinds, values, strict=True))
         return values

@@ -8,9 +8,10 @@ import pytest
 from faker import Faker
 
 from examples.swept import verdict as verdict
-from pytest_hsmcluster import Client, HsmClock
+from pytest_hsmcluster import Client, HsmCluster
 
 from .. import HardenedVault, NaiveVault, Store
+from .forms import Form, Hardened, Production
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -29,19 +30,28 @@ def naive(hsm_client: Client, store: Store) -> NaiveVault:
     return NaiveVault(hsm_client, store)
 
 
-@pytest.fixture
-def hardened(hsm_client: Client, store: Store, hsm_clock: HsmClock) -> HardenedVault:
-    """A hardened vault, not started; it waits in simulated time."""
-    return HardenedVault(hsm_client, store, sleep=hsm_clock.advance)
+@pytest.fixture(params=["hardened", "production"])
+def form(request: pytest.FixtureRequest, hsm_cluster: HsmCluster, store: Store) -> Form:
+    """The form in which the vault runs: every test of it is run on both."""
+    if request.param == "hardened":
+        return Hardened(hsm_cluster, store)
+    request.getfixturevalue("hsm_app_time")  # it waits with time.sleep, as applications do
+    return Production(request.getfixturevalue("hsm_pkcs11"), store)
 
 
 @pytest.fixture
-def documents(hardened: HardenedVault, hsm_faker: Faker) -> dict[str, bytes]:
-    """Documents that are in the hardened vault already when the storm begins: faults come with the test, not before."""
+def vault(form: Form) -> HardenedVault:
+    """A vault that expects HSMs to fail, not started; it waits in simulated time."""
+    return form.vault()
+
+
+@pytest.fixture
+def documents(vault: HardenedVault, hsm_faker: Faker) -> dict[str, bytes]:
+    """Documents that are in the vault already when the storm begins: faults come with the test, not before."""
     documents = {f"contract-{number}": hsm_faker.hsm_payload(2048) for number in range(4)}
-    hardened.start()
+    vault.start()
     for name, document in documents.items():
-        hardened.put(name, document)
+        vault.put(name, document)
     return documents
 
 

@@ -1,14 +1,15 @@
-"""What becomes of the hardened vault when HSMs fail?"""
+"""What becomes of the hardened vault when HSMs fail, and of its production form?"""
 
 from contextlib import suppress
 
 import pytest
 
-from pytest_hsmcluster import Chaos, HsmCheck, HsmClock, HsmCluster, KeyFunctionNotPermitted
+from pytest_hsmcluster import Chaos, HsmCheck, HsmClock, HsmCluster
 from pytest_hsmcluster.chaos import SCENARIOS
 
 from .. import HardenedVault, VaultUnavailable
 from ..hsm import Passing
+from .forms import Form
 from .promises import CHECKS, SDK3, SDK5
 
 # -- the four classic reasons, from the first call on ---------------------------------------------
@@ -16,55 +17,55 @@ from .promises import CHECKS, SDK3, SDK5
 
 @SDK3
 @pytest.mark.hsm_chaos("destroy source @ client.clone nth=1", checks=("durable", "no_orphan_keys"))
-def test_no_key_is_used_before_two_hsms_have_it(hardened: HardenedVault) -> None:
+def test_no_key_is_used_before_two_hsms_have_it(vault: HardenedVault) -> None:
     """The HSM that made the first key dies with the only copy: that create fails, and another key is made."""
-    hardened.start()
-    hardened.put("contract", b"signed and sealed")
-    assert hardened.get("contract") == b"signed and sealed"
+    vault.start()
+    vault.put("contract", b"signed and sealed")
+    assert vault.get("contract") == b"signed and sealed"
 
 
 @SDK5
 @pytest.mark.hsm_chaos("fail-clone hsm-3", "stall-sync", checks=("misses_retried",))
-def test_a_miss_is_retried(hardened: HardenedVault, hsm_check: HsmCheck) -> None:
+def test_a_miss_is_retried(vault: HardenedVault, hsm_check: HsmCheck) -> None:
     """Every third call goes to an HSM without the key, and is repeated until it meets another one."""
-    hardened.start()
+    vault.start()
     for name in ("contract", "minutes", "plan"):
-        hardened.put(name, b"signed and sealed")
+        vault.put(name, b"signed and sealed")
 
     assert {hsm for miss in hsm_check.routing_misses() for hsm in miss.hsms} == {"hsm-3"}
 
 
 @SDK3
 @pytest.mark.hsm_chaos("fail-cleanup hsm-1", checks=("no_orphan_keys", "no_duplicate_labels"))
-def test_no_orphan_is_left(hardened: HardenedVault, hsm_cluster: HsmCluster) -> None:
+def test_no_orphan_is_left(vault: HardenedVault, hsm_cluster: HsmCluster) -> None:
     """What a failed create left on the first HSM is removed before the next create."""
-    hardened.start()
+    vault.start()
     assert [key.label for key in hsm_cluster.hsm("hsm-1").keys.values()] == ["vault-kek-2"]
 
 
 @SDK3
 @pytest.mark.hsm_chaos("lost-ack generate_key", checks=("no_orphan_keys", "no_duplicate_labels", "in_sync"))
-def test_no_duplicate_is_made(hardened: HardenedVault, hsm_cluster: HsmCluster, hsm_clock: HsmClock) -> None:
+def test_no_duplicate_is_made(vault: HardenedVault, hsm_cluster: HsmCluster, hsm_clock: HsmClock) -> None:
     """The create without an answer is looked for until it is found: at first the HSM that did it is out of reach."""
-    hardened.start()
+    vault.start()
     assert [key.label for key in hsm_cluster.hsm("hsm-1").keys.values()] == ["vault-kek-1"]
 
     hsm_clock.advance(60)
-    hardened.maintain()
+    vault.maintain()
     assert [[key.label for key in hsm.keys.values()] for hsm in hsm_cluster.hsms] == [["vault-kek-2"]] * 3
 
 
 @SDK3
 @pytest.mark.hsm_chaos("fail-cleanup", checks=("no_orphan_keys", "durable"))
 def test_a_rotation_that_is_refused_leaves_nothing(
-    hardened: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster
+    vault: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster
 ) -> None:
     """As long as no durable key can be made, none is left behind, and the documents stay where they are."""
     with pytest.raises(VaultUnavailable, match="failed 10 times"):
-        hardened.rotate()
+        vault.rotate()
 
     assert [[key.label for key in hsm.keys.values()] for hsm in hsm_cluster.hsms] == [["vault-kek-1"]] * 3
-    assert {name: hardened.get(name) for name in documents} == documents
+    assert {name: vault.get(name) for name in documents} == documents
 
 
 # -- single errors ----------------------------------------------------------------------------------
@@ -77,20 +78,20 @@ def test_a_rotation_that_is_refused_leaves_nothing(
         for ckr in Passing
     ],
 )
-def test_what_will_pass_is_tried_again(hardened: HardenedVault) -> None:
+def test_what_will_pass_is_tried_again(vault: HardenedVault) -> None:
     """Each return value that means "not now" or "not here" is met once and survived."""
-    hardened.start()
-    hardened.put("contract", b"signed and sealed")
-    assert hardened.get("contract") == b"signed and sealed"
+    vault.start()
+    vault.put("contract", b"signed and sealed")
+    assert vault.get("contract") == b"signed and sealed"
 
 
 @pytest.mark.hsm_chaos("fail CKR_KEY_FUNCTION_NOT_PERMITTED @ hsm.execute op=encrypt")
-def test_what_is_wrong_is_wrong_at_once(hardened: HardenedVault, hsm_clock: HsmClock) -> None:
+def test_what_is_wrong_is_wrong_at_once(form: Form, vault: HardenedVault, hsm_clock: HsmClock) -> None:
     """An error that will not pass is not waited for."""
-    hardened.start()
+    vault.start()
     before = hsm_clock.now
-    with pytest.raises(KeyFunctionNotPermitted):
-        hardened.put("contract", b"signed and sealed")
+    with pytest.raises(form.not_permitted, match=form.forbidden):
+        vault.put("contract", b"signed and sealed")
     assert hsm_clock.now - before < 0.1
 
 
@@ -122,8 +123,15 @@ SPECS = {
     "routed-to": ["routed-to hsm-3 next=5"],
 }
 NEEDS_A_MINIMUM = ("fail-cleanup",)
+ELSEWHERE = {"fail-cleanup hsm-2": "fail-cleanup hsm-3"}
+"""For the production form, whose creates are routed to other HSMs."""
 CASES = [
-    pytest.param(marks=[mark, pytest.mark.hsm_chaos(spec)], id=f"{sdk}: {spec}")
+    pytest.param(
+        form,
+        marks=[mark, pytest.mark.hsm_chaos(ELSEWHERE.get(spec, spec) if form == "production" else spec)],
+        id=f"{form}, {sdk}: {spec}",
+    )
+    for form in ("hardened", "production")
     for name, specs in SPECS.items()
     for spec in specs
     for sdk, mark in (("SDK 3", SDK3), ("SDK 5", SDK5))
@@ -137,18 +145,18 @@ def test_every_scenario_is_tried() -> None:
 
 
 @pytest.mark.hsm_chaos(checks=CHECKS)
-@pytest.mark.parametrize("", CASES)
+@pytest.mark.parametrize("form", CASES, indirect=True)
 def test_documents_survive_everything(
-    hardened: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster, hsm_chaos: Chaos, hsm_clock: HsmClock
+    vault: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster, hsm_chaos: Chaos, hsm_clock: HsmClock
 ) -> None:
     """Through four minutes of each hardship documents are stored and read; afterwards everything is as it should be."""
     for minute in range(4):
         # Where no durable key can be made, refusing is right.
         with suppress(VaultUnavailable):
-            hardened.rotate()
+            vault.rotate()
         documents[f"minute-{minute}"] = bytes([minute]) * 10_000
-        hardened.put(f"minute-{minute}", documents[f"minute-{minute}"])
-        assert {name: hardened.get(name) for name in documents} == documents
+        vault.put(f"minute-{minute}", documents[f"minute-{minute}"])
+        assert {name: vault.get(name) for name in documents} == documents
         hsm_clock.advance(60)
 
     hsm_chaos.undo_all()
@@ -156,7 +164,7 @@ def test_documents_survive_everything(
         hsm_cluster.add_hsm("a")
     hsm_clock.advance(600)
 
-    hardened.rotate()
+    vault.rotate()
     hsm_clock.advance(60)
-    hardened.maintain()
-    assert {name: hardened.get(name) for name in documents} == documents
+    vault.maintain()
+    assert {name: vault.get(name) for name in documents} == documents

@@ -26,22 +26,22 @@ def test_every_document_has_a_data_key_of_its_own(
 @SDK3
 @pytest.mark.parametrize("hsm", ["hsm-1", "hsm-2", "hsm-3"])
 def test_a_busy_hsm_is_left_alone_for_a_while(
-    hsm: str, hardened: HardenedVault, documents: dict[str, bytes], hsm_chaos: Chaos, hsm_clock: HsmClock
+    hsm: str, vault: HardenedVault, documents: dict[str, bytes], hsm_chaos: Chaos, hsm_clock: HsmClock
 ) -> None:
     """It is asked again, or another one is, after a pause."""
     before = hsm_clock.now
     with hsm_chaos.throttle(hsm), hsm_chaos.route_to(hsm):
-        assert hardened.get("contract-0") == documents["contract-0"]
+        assert vault.get("contract-0") == documents["contract-0"]
     assert hsm_clock.now - before >= 0.1
 
 
 @pytest.mark.hsm_cluster(sweep=False)
 def test_a_new_hsm_joins_with_the_newest_key(
-    hardened: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster, hsm_check: HsmCheck
+    vault: HardenedVault, documents: dict[str, bytes], hsm_cluster: HsmCluster, hsm_check: HsmCheck
 ) -> None:
     """It starts from a snapshot of one that lives: what was made before is there, without any sweep."""
-    hardened.rotate()
+    vault.rotate()
     hsm_cluster.add_hsm("a")
     hsm_cluster.clock.advance(400)
     hsm_check.in_sync()
-    assert {name: hardened.get(name) for name in documents} == documents
+    assert {name: vault.get(name) for name in documents} == documents

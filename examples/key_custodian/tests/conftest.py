@@ -1,13 +1,16 @@
 """What do all tests of the key custodian start from?"""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from examples.key_custodian.company import Company
+from examples.key_custodian.hardened import DAY_S
 from examples.key_custodian.inventory import Inventory, load_inventory
 from examples.swept import verdict as verdict
 from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 
 @pytest.fixture
@@ -16,7 +19,24 @@ def inventory() -> Inventory:
     return load_inventory(Path(__file__).parents[1] / "inventory.toml")
 
 
+@pytest.fixture(params=["hardened", "production"])
+def form(request: pytest.FixtureRequest) -> str:
+    """The form in which the careful job runs: every test of it is run on both."""
+    return str(request.param)
+
+
 @pytest.fixture
-def company(hsm_cluster: HsmCluster, inventory: Inventory, tmp_path: Path) -> Company:
+def door(form: str, request: pytest.FixtureRequest) -> Pkcs11Door | None:
+    """The PKCS #11 library that the production form is given; it waits with time.sleep, as applications do."""
+    if form == "hardened":
+        return None
+    request.getfixturevalue("hsm_app_time")
+    return cast(Pkcs11Door, request.getfixturevalue("hsm_pkcs11"))
+
+
+@pytest.fixture
+def company(hsm_cluster: HsmCluster, inventory: Inventory, door: Pkcs11Door | None, tmp_path: Path) -> Company:
     """A company that has just bought the test's cluster."""
-    return Company(hsm_cluster, inventory, tmp_path / "ledger.json")
+    # With hsm_app_time each round of the service's synchronisation is lived through: its days are shorter.
+    day_s = DAY_S if door is None else 2 * 3600.0
+    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, door=door)

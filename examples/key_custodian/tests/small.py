@@ -10,6 +10,7 @@ from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory
 from examples.key_custodian.ledger import Ledger
 from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 DAY_S = 600.0
 """Ten rounds of the service's synchronisation, and thirty times as long as a client waits for an answer."""
@@ -17,7 +18,7 @@ STRANGER = "canteen_app"
 """A crypto user with whom nothing is shared."""
 
 
-def small_company(cluster: HsmCluster, inventory: Inventory, key: str) -> Company:
+def small_company(cluster: HsmCluster, inventory: Inventory, key: str, door: Pkcs11Door | None = None) -> Company:
     """Return a company that needs one of the inventory's keys, replaces it every other night and keeps no old one.
 
     Its days are short, and its ledger is no file.
@@ -25,7 +26,7 @@ def small_company(cluster: HsmCluster, inventory: Inventory, key: str) -> Compan
     plans = [replace(plan, rotate_after_days=2) for plan in inventory.keys if plan.id == key]
     small = replace(inventory, keys=tuple(plans), grace_days=0)
     cluster.create_user(STRANGER, cluster.default_password)
-    return Company(cluster, small, Path("in memory"), day_s=DAY_S, open_ledger=in_memory())
+    return Company(cluster, small, Path("in memory"), day_s=DAY_S, open_ledger=in_memory(), door=door)
 
 
 def in_memory() -> Callable[[Path], Ledger]:

@@ -29,20 +29,21 @@ STORMS = {
 """Night → what breaks on it; an HSM is named by its place, because by the end none is the one it was."""
 
 
-def weather(cluster: HsmCluster, night: int) -> str:
+def weather(cluster: HsmCluster, night: int, application: str) -> str:
     """Return the scenario of a night, for the HSMs that there are by then."""
     first, second, third = cluster.hsms
-    return STORMS[night].format(first=first.id, second=second.id, third=third.id, zone=second.zone)
+    storm = STORMS[night].replace("custodian", application)
+    return storm.format(first=first.id, second=second.id, third=third.id, zone=second.zone)
 
 
 def live_through(company: Company, nights: int) -> None:
     """Let nights and days pass, the stormy ones among them."""
     for night in range(nights):
         if night in STORMS:
-            with company.cluster.chaos.install(weather(company.cluster, night)):
-                company.night(company.hardened)
+            with company.cluster.chaos.install(weather(company.cluster, night, company.application)):
+                company.night(company.careful)
         else:
-            company.night(company.hardened)
+            company.night(company.careful)
         company.day()
 
 

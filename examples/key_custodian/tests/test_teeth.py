@@ -25,7 +25,7 @@ def try_the_card_vault(cluster: HsmCluster, user: str) -> KeyHandle:
 
 def test_nobody_else_can_use_a_key(company: Company, hsm_cluster: HsmCluster) -> None:
     """Those who are listed can; another service's user, and one who was struck off the list, cannot."""
-    company.days(1, company.hardened)
+    company.days(1, company.careful)
     users = company.inventory.keys[0].share_with
     for user in users:
         try_the_card_vault(hsm_cluster, user)
@@ -34,7 +34,7 @@ def test_nobody_else_can_use_a_key(company: Company, hsm_cluster: HsmCluster) ->
 
     vault, *others = company.inventory.keys
     company.inventory = replace(company.inventory, keys=(replace(vault, share_with=users[:1]), *others))
-    company.days(1, company.hardened)
+    company.days(1, company.careful)
     for user in users[1:]:
         with pytest.raises(KeyAccessDenied):
             try_the_card_vault(hsm_cluster, user)
