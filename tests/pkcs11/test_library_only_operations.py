@@ -8,7 +8,7 @@ import pytest
 from pkcs11 import Attribute, KeyType
 
 from pytest_hsmcluster import Chaos, History, HsmCheck, HsmCluster
-from pytest_hsmcluster.faults.when import LIBRARY_ONLY
+from pytest_hsmcluster.faults.when import OF_THE_LIBRARY
 from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 
@@ -21,7 +21,7 @@ def session(hsm_pkcs11: Pkcs11Door) -> Iterator[Any]:
     session.close()
 
 
-@pytest.mark.parametrize("name", LIBRARY_ONLY)
+@pytest.mark.parametrize("name", OF_THE_LIBRARY)
 def test_a_fault_waits_for_it(name: str, session: Any, hsm_chaos: Chaos) -> None:
     """`op=` and `command=` take its name, and it is struck."""
     key = session.generate_key(KeyType.AES, 256, label="kek", store=True)
