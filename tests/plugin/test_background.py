@@ -421,7 +421,7 @@ def test_an_application_that_never_gives_up_is_found_by_its_time_out(run, pytest
                 for _ in range(10**9):
                     pass
     """
-    plugin = ("-p", "pytest_timeout", "--timeout=0.5", "--timeout-method=signal")
+    plugin = ("-p", "pytest_timeout", "--timeout=2", "-o", "timeout_func_only=true", "--timeout-method=signal")
     result = run(source, "--hsm-background=forever.toml", "--hsm-timeline=never", *plugin, ini=ONE_HSM)
     result.assert_outcomes(failed=1)
     assert "Timeout" in result.stdout.str()

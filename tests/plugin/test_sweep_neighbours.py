@@ -35,7 +35,9 @@ HANGS = "if 'nth' in request.node.name: __import__('time').sleep(60)"
 def test_time_out_by_signal_fails_the_case(run):
     """pytest-timeout counts anew for each case."""
     source = one(HANGS, ", request") + AFTER
-    result = run(source, "-p", "timeout", "--timeout=0.5", "--timeout-method=signal", "-v")
+    result = run(
+        source, "-p", "timeout", "--timeout=2", "-o", "timeout_func_only=true", "--timeout-method=signal", "-v"
+    )
     result.assert_outcomes(passed=2, failed=2)
     assert "sweep: 1 of 1 case broke a promise" in result.stdout.str()
     assert "Failed: Timeout" in result.stdout.str()
@@ -44,7 +46,17 @@ def test_time_out_by_signal_fails_the_case(run):
 def test_time_out_by_thread_names_the_case(run):
     """With its thread method pytest-timeout ends the process, at the case."""
     source = one(HANGS, ", request") + AFTER
-    result = run(source, "-p", "timeout", "--timeout=0.5", "--timeout-method=thread", "-v", apart=True)
+    result = run(
+        source,
+        "-p",
+        "timeout",
+        "--timeout=2",
+        "-o",
+        "timeout_func_only=true",
+        "--timeout-method=thread",
+        "-v",
+        apart=True,
+    )
     assert "Timeout" in result.stdout.str() + result.stderr.str()
     assert "test_after" not in result.stdout.str()
 
