@@ -50,8 +50,8 @@ class Slots:
     def remove(self, number: int) -> None:
         """Take a token out; what an application still has there is void, and says so."""
         token = self.tokens.pop(number)
-        owner = token.test or "another test"
-        why = self.gone[number] = f"it belonged to {token.cluster} of {owner}, which is over"
+        whose = f"{token.cluster} of {token.test}" if token.test else token.cluster
+        why = self.gone[number] = f"it belonged to {whose}, which is over"
         if self._application is not None:
             self._application.remove(number, why)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 from pytest_hsmcluster.service.profile import field_names
 
 PAGE = Path(__file__).parents[3] / "docs" / "pkcs11.md"
