@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..client.handles import KeyHandle
-from ..cryptoki import CKA, CKM, CKO, CKR
+from ..cryptoki import CKA, CKK, CKM, CKO, CKR
 from ..keys.attributes import usable_template, wanted_size
 from ..keys.parameters import EcdhParams
 from ..keys.policy import GENERATIONS
@@ -53,6 +53,7 @@ class Births:
         _agree(wanted, kind, CKO.PUBLIC_KEY)
         _agree(secret, kind, CKO.PRIVATE_KEY)
         if wanted.get(CKA.TOKEN, False) != secret.get(CKA.TOKEN, False):
+            # A guess, like the code.
             raise Refused(CKR.TEMPLATE_INCONSISTENT, "CKA_TOKEN: both halves of a pair live in one place")
         size = wanted_size(kind, CKO.PUBLIC_KEY, wanted)
         if kind == "EC":
@@ -118,7 +119,7 @@ class Births:
 
     def c_derive_key(self, session: Session, given: MechanismGiven | None, base: int, template: Given) -> list[Any]:
         wanted = read_template(template)
-        kind = kind_of({CKA.KEY_TYPE: 0x10, **wanted})
+        kind = kind_of({CKA.KEY_TYPE: CKK.GENERIC_SECRET, **wanted})  # a guess where the template says nothing
         nbytes = 24 if kind == "DES3" else wanted.get(CKA.VALUE_LEN, 0)
         mechanism, params = read_mechanism(given, nbytes)
         base_key = session.access.object(base, session, "derive_key").key

@@ -99,6 +99,7 @@ class Uses:
             assert isinstance(params, GcmParams)
             if params.iv is not None and any(params.iv):
                 raise Refused(CKR.MECHANISM_PARAM_INVALID, "CKM_AES_GCM makes its own IV: pIv is a zeroed buffer")
+            # That it is written here is a guess: until C_Encrypt the caller may have freed the buffer.
             iv = access.token.random(_IV_BYTES)
             params = GcmParams(params.aad, params.tag_bits, begun_iv=iv)
             iv = iv if given is not None and given.values[0] is not None and len(given.values[0]) >= _IV_BYTES else b""
