@@ -18,8 +18,8 @@ from .templates import CLASS_NAMES, Given, class_of, kind_of, read_template
 if TYPE_CHECKING:
     from .application import Application
 
-_ASKED_OTHERWISE = (CKA.CLASS, CKA.KEY_TYPE, CKA.TOKEN, CKA.VALUE, CKA.MODULUS, CKA.EC_POINT)
-"""What the call says already, or what the key is made of."""
+_ASKED_OTHERWISE = (CKA.CLASS, CKA.KEY_TYPE, CKA.TOKEN, CKA.LABEL)
+"""What the call says already."""
 
 
 class Births:
@@ -80,8 +80,6 @@ class Births:
         part, kind = class_of(wanted), kind_of(wanted)
         raw = imported(kind, part, wanted, secrets)
         attributes = _attributes(wanted, kind, part)
-        for name in (CKA.VALUE_LEN, CKA.MODULUS_BITS, CKA.EC_PARAMS, CKA.PUBLIC_EXPONENT):
-            attributes.pop(name, None)
         key = self._born(
             session,
             wanted,
@@ -175,5 +173,5 @@ def _attributes(wanted: Mapping[CKA, Any], kind: str, part: CKO, made_here: bool
         attributes.update({CKA.SIGN: kind != "DES3", CKA.VERIFY: kind != "DES3"})
     if kind == "DES3":
         attributes = {name: value for name, value in attributes.items() if name not in (CKA.SIGN, CKA.VERIFY)}
-    attributes.update((name, value) for name, value in wanted.items() if name not in (*_ASKED_OTHERWISE, CKA.LABEL))
+    attributes.update((name, value) for name, value in wanted.items() if name not in _ASKED_OTHERWISE)
     return attributes
