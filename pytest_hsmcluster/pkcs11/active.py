@@ -8,7 +8,7 @@ library, and its number is never used again.
 import atexit
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -127,8 +127,3 @@ def module() -> Path:
             "pip install --force-reinstall --no-cache-dir pytest-hsmcluster"
         )
     return MODULE
-
-
-def visible(tokens: Mapping[int, Token]) -> Callable[[], Mapping[int, Token]]:
-    """Return what says which slots there are, to an application that sees these only."""
-    return lambda: tokens

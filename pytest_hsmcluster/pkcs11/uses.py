@@ -39,7 +39,7 @@ class Use:
         mechanism, params: as given.
         bits: size of the key; 0 where nobody was asked.
         data: parts of what is to be signed.
-        done: an output that there was no room for yet; what_for: its input.
+        done, done_for: an output that there was no room for yet, and its input.
         stream: a cipher that goes on over several parts.
     """
 
