@@ -16,7 +16,7 @@ LABELS = {3: "cavium", 5: "hsm1"}
 
 Source:
     Issue 7 of awsdocs/aws-cloudhsm-user-guide and issue 18 of crypto11 (SDK 3), issue 421 of mtrojnar/osslsigncode
-    (SDK 5): field reports.
+    (SDK 5): field reports.  That the tokens of several clusters have the same one is a guess.
 """
 
 

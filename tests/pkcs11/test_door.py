@@ -122,7 +122,7 @@ def test_a_door_of_ones_own_raises_what_no_return_value_says(hsm_cluster_factory
 
 
 def test_two_clusters_of_a_test_have_one_label_and_two_pins(hsm_pkcs11, hsm_cluster_factory):
-    """As with SDK 5, whose tokens all have the label `hsm1`: the slot tells them apart."""
+    """The label is that of the SDK; the slot tells them apart."""
     second = hsm_cluster_factory(hsms=2)
     (first_slot, first), (second_slot, other) = hsm_pkcs11.slots.items()
     assert first.label == other.label == "hsm1"
