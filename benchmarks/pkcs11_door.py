@@ -16,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_hsmcluster import HsmCluster
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import HsmCluster, Pkcs11Door
 
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
@@ -37,9 +36,11 @@ ROWS = {
 
 def main() -> None:
     """Measure and print a table."""
-    with tempfile.TemporaryDirectory() as folder, HsmCluster(3, seed=1, key_capacity=ROOM) as cluster:
-        door = Pkcs11Door()
-        door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        HsmCluster(3, seed=1, key_capacity=ROOM) as cluster,
+        Pkcs11Door(cluster) as door,
+    ):
         workers = {
             "SoftHSM2": Worker(softhsm(Path(folder)), SOFTHSM, "bench", "1234"),
             "in process": Worker({}, "", "", ""),
@@ -52,7 +53,6 @@ def main() -> None:
                     seen[row][who].append(worker.measure(row))
         for worker in workers.values():
             worker.end()
-        door.close()
     print(
         "| what | SoftHSM2 µs | in process µs | against SoftHSM2 | socket µs | against SoftHSM2 |\n" + "|---" * 6 + "|"
     )
@@ -99,11 +99,8 @@ def work() -> None:
     if module:
         _serve(module, label, pin)
         return
-    with HsmCluster(3, seed=1, key_capacity=ROOM) as cluster:
-        door = Pkcs11Door()
-        door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
+    with HsmCluster(3, seed=1, key_capacity=ROOM) as cluster, Pkcs11Door(cluster) as door:
         _serve(door.module, door.token_label, door.user_pin)
-        door.close()
 
 
 def _serve(module: str, label: str, pin: str) -> None:

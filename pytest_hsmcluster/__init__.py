@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .keys.mechanisms import OaepParams as OaepParams
     from .keys.mechanisms import PssParams as PssParams
     from .keys.mechanisms import RsaAesParams as RsaAesParams
+    from .pkcs11.door import Pkcs11Door as Pkcs11Door
     from .service.accounts import UserType as UserType
     from .service.audit import AuditEntry as AuditEntry
     from .service.backup import Backup as Backup
@@ -111,6 +112,7 @@ _HOMES = {
     "history.events": "Cause Event Kind",
     "history.history": "History",
     "keys.mechanisms": "CounterKdfParams CtrParams EcdhParams GcmParams IvParams OaepParams PssParams RsaAesParams",
+    "pkcs11.door": "Pkcs11Door",
     "service.accounts": "UserType",
     "service.audit": "AuditEntry",
     "service.backup": "Backup",

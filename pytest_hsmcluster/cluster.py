@@ -298,7 +298,7 @@ class HsmCluster:
             self.order = company.order
 
     def token(self, test: str = "") -> Token:
-        """Return this cluster as a token, for a `Pkcs11Door`.
+        """Return this cluster as a token, which a `Pkcs11Door` puts into a slot.
 
         Args:
             test: to which it belongs, for people.
@@ -306,6 +306,7 @@ class HsmCluster:
         return Token(
             self.id,
             test,
+            f"{self.default_user}:{self.default_password}",
             self.profile,
             lambda name: LibraryClient(self._operations(name), self._driver),
             self._world.source.random,

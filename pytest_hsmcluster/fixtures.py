@@ -112,7 +112,10 @@ def hsm_config_file(hsm_cluster: "HsmCluster", tmp_path: Path) -> Callable[..., 
 
 @pytest.fixture
 def hsm_pkcs11(_hsm_trial: "Trial", hsm_cluster: "HsmCluster") -> "Pkcs11Door":
-    """The PKCS#11 library for unmodified applications: `.module`, `.token_label`, `.user_pin`, `.slot_id`, `.env`."""
+    """The PKCS#11 library for unmodified applications: `.module`, `.token_label`, `.user_pin`, `.slot_id`, `.env`.
+
+    In a `unittest.TestCase` it is also `self.hsm_pkcs11`.
+    """
     return _hsm_trial.door()
 
 

@@ -92,13 +92,17 @@ class Trial:
 
     def own_cluster(self) -> "HsmCluster":
         """Make the test's own cluster and return it; a `unittest.TestCase` has it as `self.hsm_cluster`, too."""
+        cluster = self.cluster()
+        self._hand("hsm_cluster", cluster)
+        return cluster
+
+    def _hand(self, name: str, value: object) -> None:
+        """Give a `unittest.TestCase` what other tests take as an argument."""
         import unittest  # only those who want a cluster shall pay for it
 
-        cluster = self.cluster()
         instance = getattr(self.item, "instance", None)
         if isinstance(instance, unittest.TestCase):
-            instance.hsm_cluster = cluster  # type: ignore[attr-defined]
-        return cluster
+            setattr(instance, name, value)
 
     @contextmanager
     def app_time(self) -> Iterator[None]:
@@ -122,19 +126,19 @@ class Trial:
             yield
 
     def door(self) -> "Pkcs11Door":
-        """Return the PKCS#11 door to the clusters of this test, those that are made later too."""
+        """Return the PKCS#11 door to the clusters of this test, also to those that are made later."""
         from .pkcs11.door import Pkcs11Door
 
         if self._door is None:
             self._door = Pkcs11Door()
             for cluster in self.clusters:
                 self._put_behind_the_door(cluster)
+            self._hand("hsm_pkcs11", self._door)
         return self._door
 
     def _put_behind_the_door(self, cluster: "HsmCluster") -> None:
         if self._door is not None:
-            pin = f"{cluster.default_user}:{cluster.default_password}"
-            self._door.add(cluster.token(self.item.nodeid), pin)
+            self._door.add(cluster, self.item.nodeid)
 
     @property
     def refusals(self) -> list[str]:

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_hsmcluster import ClusterError, Finding, HsmCheck, HsmCluster
+from pytest_hsmcluster import ClusterError, Finding, HsmCheck, HsmCluster, Pkcs11Door
 from pytest_hsmcluster.apptime.apptime import AppTime
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.timeline.text import timeline_text
 
 from . import hardened
@@ -146,9 +145,7 @@ def tell_production(story: Story, cluster: HsmCluster) -> None:
     for fault in story.faults:
         say(cluster, f"broken on purpose: {cluster.chaos.install(fault)}")
     documents = {name: (Path(__file__).parent / name).read_bytes() for name in DOCUMENTS}
-    store, door = Store(), Pkcs11Door()
-    door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
-    with closing(store), closing(door), AppTime(cluster.order):
+    with closing(Store()) as store, Pkcs11Door(cluster) as door, AppTime(cluster.order):
         cluster.join_application()
         vault = ProductionVault(door.module, door.token_label, door.user_pin, store)
         if attempt(cluster, "start()", vault.start):

@@ -10,9 +10,8 @@ from typing import Any, cast
 import pkcs11
 
 from examples.mortal import Mortal
-from pytest_hsmcluster import ApplicationDied, Client, ClusterError, HsmCluster, HsmState, KeyHandle
+from pytest_hsmcluster import ApplicationDied, Client, ClusterError, HsmCluster, HsmState, KeyHandle, Pkcs11Door
 from pytest_hsmcluster.cryptoki import CKA
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.service.keystore import StoredKey
 
 from .hardened import DAY_S, PASSING, Custodian

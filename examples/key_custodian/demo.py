@@ -5,15 +5,14 @@ Run it with `python -m examples.key_custodian.demo`.  It prints the same every t
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
 
-from pytest_hsmcluster import Chaos, Finding, HsmCheck, HsmCluster
+from pytest_hsmcluster import Chaos, Finding, HsmCheck, HsmCluster, Pkcs11Door
 from pytest_hsmcluster.apptime.apptime import AppTime
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.timeline.text import timeline_text
 
 from .company import Company
@@ -100,8 +99,7 @@ def _tell(chapter: Chapter, inventory: Inventory, folder: Path) -> None:
         print("\nThe hardened job, with create_object_minimum_nodes = 2, up to two nights later:\n")
         _show(company.reports)
         _show_promises(cluster)
-    with HsmCluster(3, sdk=3, seed=1, create_object_minimum_nodes=2) as cluster, closing(Pkcs11Door()) as door:
-        door.add(cluster.token(), f"{cluster.default_user}:{cluster.default_password}")
+    with HsmCluster(3, sdk=3, seed=1, create_object_minimum_nodes=2) as cluster, Pkcs11Door(cluster) as door:
         with AppTime(cluster.order):
             cluster.join_application()
             company = Company(cluster, inventory, folder / f"production {chapter.title}.json", day_s=7200, door=door)

@@ -1,8 +1,8 @@
 """How do several threads of one application take turns, so that the same seed gives the same run?
 
-The threads are *actors* of one company.  One of them has the turn; it gives it up inside the cluster's calls and in
-simulated waits, nowhere else.  Whoever gives it up looks who could go on: one of these is drawn by lot; while there is
-none, the worlds are stepped, that is, simulated time passes.
+The threads are *actors* of one company.  One of them has the turn (`Turns` says how it goes round); it gives it up
+inside the cluster's calls and in simulated waits, nowhere else.  Whoever gives it up looks who could go on: one of
+these is drawn by lot; while there is none, the worlds are stepped, that is, simulated time passes.
 
 An actor with the turn may come to wait for something else: for a lock of the application's that another actor holds, or
 for a socket.  It is watched; once it stands still, the turn is taken from it, and given back when it returns.
@@ -10,7 +10,6 @@ for a socket.  It is watched; once it stands still, the turn is taken from it, a
 
 import threading
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import TypeVar, cast
 
 from ..errors import Stuck, UsageError
@@ -21,6 +20,7 @@ from .actors import AT_WORK as AT_WORK
 from .actors import Actor, ActorEnded, Group, Order, State
 from .pace import pause
 from .reach import Reached
+from .turns import Turns
 from .turnstile import Turnstile
 from .watching import LOOK_S, Standing, Watched, watch
 from .worlds import Worlds
@@ -55,7 +55,6 @@ class Company:
         courtesy: looks at an actor that waits for the real world before others go on.
         diligence: milliseconds of a processor's that an actor may use in one turn.
         doubted: whether some order has been left to real time.
-        closed: whether it has ended.
     """
 
     def __init__(self, order: Order, before_wait: Callable[[], None] = lambda: None) -> None:
@@ -65,37 +64,36 @@ class Company:
         self.doubted = False
         self._worlds = Worlds()
         self._groups: list[Group] = []
-        self._state = Lock()
-        self._deciding = False
-        self._turns = 0
         self._watcher: threading.Thread | None = None
         self._locks = Reached()
-        self.closed = False
         self._over = threading.Event()
         self._by_thread: dict[int, Actor] = {}
         self._threads = Group()
         self.main = Actor("the test", Group(), 0)
-        self.main.state = State.HAS_TURN
-        self._actors = [self.main]
-        self._holder: Actor | None = self.main
+        self._turns = Turns(self.main, self._choose)
         self._enter(self.main)
 
     def close(self) -> None:
         """End the threads that are left, and the company with them; those that wait outside end when they come back."""
         self._threads.ending = True
         try:
-            if not self.alone or self._holder is not self.main:
+            if not self.alone or self._turns.holder is not self.main:
                 self.wait_until(self._deserted, None, "its threads to end")
         finally:
-            self.closed = True
+            self._turns.closed = True
             self._locks.undo()
             self._over.set()
             self._leave(self.main)
             if self._watcher is not None:
                 self._watcher.join()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._turns.closed
+
     def _deserted(self) -> bool:
-        return all(actor is self.main or actor.state is State.OUTSIDE for actor in self._actors)
+        return all(actor is self.main or actor.state is State.OUTSIDE for actor in self._turns.actors)
 
     def __contains__(self, ident: object) -> bool:
         """Whether a thread acts here, or gives turns."""
@@ -125,7 +123,7 @@ class Company:
     @property
     def alone(self) -> bool:
         """Whether there is one actor only."""
-        return len(self._actors) == 1
+        return len(self._turns.actors) == 1
 
     def acts_here(self) -> bool:
         """Whether this thread is an actor that does not wait for real just now."""
@@ -197,7 +195,7 @@ class Company:
         """
         me = self._by_thread[threading.get_ident()]
         actor = Actor(name, group or (self._threads if me is self.main else me.group), self.now_ns)
-        self._actors.append(actor)
+        self._turns.actors.append(actor)
         if self._watcher is None:
             self._watcher = threading.Thread(target=watch, args=(self,), name="hsmcluster watches", daemon=True)
             with me.for_real():
@@ -228,7 +226,7 @@ class Company:
         me = self._uninterrupted()
         try:
             me.inside, me.looks = True, 0
-            self._arrive(me)
+            self._turns.arrive(me, self.now_ns)
             self.catch_up(scheduler)
             scheduler.enter()
             try:
@@ -237,7 +235,7 @@ class Company:
             finally:
                 scheduler.leave()
             try:
-                self._give_up_turn(me, what)
+                self._turns.give_up(me, what, self.now_ns)
             finally:
                 with scheduler.alone:
                     scheduler.end(task)
@@ -265,7 +263,7 @@ class Company:
 
         try:
             me.inside = True
-            self._arrive(me)
+            self._turns.arrive(me, self.now_ns)
             self._before_wait()
             if timeout_ns == 0:
                 timeout_ns = me.look_ns()
@@ -273,7 +271,7 @@ class Company:
                 me.looks = 0
             timer = None if timeout_ns is None else self._worlds.at(self.now_ns + timeout_ns, ring)
             me.poll = poll
-            self._give_up_turn(me, what)
+            self._turns.give_up(me, what, self.now_ns)
             return not over or (poll is not None and poll())
         finally:
             me.poll = None
@@ -300,90 +298,39 @@ class Company:
             )
         return me
 
-    def _arrive(self, me: Actor) -> None:
-        """Return once an actor has the turn; it may have been taken for one that waits outside."""
-        with self._state:
-            late = self._holder is not me
-            if late and self.closed:
-                raise ActorEnded(me.name)
-            if late:
-                self._park(me, "its turn", ready=True)
-        if late:
-            self._await_turn(me)
-        me.check()
-
-    def _give_up_turn(self, me: Actor, what: str) -> None:
-        with self._state:
-            self._park(me, what, ready=False)
-            decides = self._deciding = self._holder is me
-        if decides:
-            following = self._decide()
-            if following is me:
-                me.check()
-                return
-            if following is not None:
-                following.gate.release()
-        self._await_turn(me)
-        me.check()
-
-    def _park(self, me: Actor, what: str, *, ready: bool) -> None:
-        me.state, me.ready, me.waits_for, me.since_ns = State.WAITS, ready, what, self.now_ns
-
-    def _await_turn(self, me: Actor) -> None:
-        try:
-            me.gate.acquire()
-        except BaseException:  # an interrupt, or a time limit of the test: it goes on without having been asked to
-            with self._state:
-                if self._holder is me:
-                    me.gate.acquire(blocking=False)
-                else:
-                    me.state = State.OUTSIDE
-            raise
-
     def _leave(self, me: Actor) -> None:
         """End an actor; the turn goes to another one."""
-        with self._state:
-            if me.state is State.ENDED:
-                return
-            decides = self._holder is me
-            if decides:
-                self._holder, self._deciding = None, True
-            me.state = State.ENDED
-            self._actors.remove(me)
+        if me.state is State.ENDED:
+            return
         # Until it is decided who is next this thread is one of those who are expected in the worlds: it steps them.
-        following = self._decide() if decides else None
+        following = self._turns.end(me)
         ident = threading.get_ident()
         del self._by_thread[ident], AT_WORK[ident]
         if following is not None:
             following.gate.release()
 
-    def _decide(self) -> Actor | None:
+    def _choose(self) -> Actor | None:
         """Return who has the turn from now on; simulated time passes until there is somebody."""
-        chosen = None
         looks = 0
-        while chosen is None and self._actors and not self.closed:
+        while self._turns.actors and not self.closed:
             outside = self._settled()
-            ready = [actor for actor in self._actors if actor.can_go_on]
+            ready = [actor for actor in self._turns.actors if actor.can_go_on]
             if ready:
                 chosen = self.order.choose(ready)
                 if looks:
                     self._doubt(chosen)
-            elif not self._stepped():
+                return chosen
+            if not self._stepped():
                 looks += 1
                 hopeful = looks <= (self.patience if outside else BRIEFLY if self.accompanied() else 0)
                 if hopeful or not self._told(Stuck(self._report("nothing can happen any more"))):
                     pause(LOOK_S)
-        with self._state:
-            self._turns += 1
-            self._holder, self._deciding = chosen, False
-            if chosen is not None:
-                chosen.state = State.HAS_TURN
-        return chosen
+        return None
 
     def _settled(self) -> bool:
         """Wait until each actor that waited outside has come back or is known to wait still; return whether one is."""
         found = False
-        for actor in list(self._actors):
+        for actor in list(self._turns.actors):
             looks = 0
             while actor.state is State.OUTSIDE and actor.watched is not None:
                 standing = actor.watched.look()  # somebody who runs will come back, or wait
@@ -448,28 +395,21 @@ class Company:
 
     def watched(self) -> tuple[Actor, Watched, int] | None:
         """Return who has the turn, how to look at him, and which turn it is; None if nobody needs to be watched."""
-        holder = self._holder
-        if holder is None or holder.watched is None or holder.real or self._deciding:
-            return None
-        return holder, holder.watched, self._turns
+        found = self._turns.watched()
+        return None if found is None or found[0].watched is None else (found[0], found[0].watched, found[1])
 
-    def take_turn_from(self, holder: Actor, turns: int, *, away: bool) -> None:
+    def take_turn_from(self, holder: Actor, number: int, *, away: bool) -> None:
         """Let somebody else have the turn: its holder waits for something that simulated time knows nothing of.
 
         Args:
             holder: who has the turn.
-            turns: which turn it is.
+            number: which turn it is.
             away: whether it waits for the world, and so real time will say when it comes back.
         """
-        with self._state:
-            if self._turns != turns or self._holder is not holder or self._deciding or holder.real:
-                return
-            self._holder, self._deciding = None, True
-            holder.state = State.OUTSIDE
-        if away and not self.alone:
-            self._doubt(holder)
-        if (following := self._decide()) is not None:
-            following.gate.release()
+        if self._turns.take_from(holder, number):
+            if away and not self.alone:
+                self._doubt(holder)
+            self._turns.pass_on()
 
     def stop(self, holder: Actor) -> None:
         """End an actor that never comes to a call or a wait, also one that was told to end."""
@@ -482,6 +422,6 @@ class Company:
 
     def _report(self, why: str) -> str:
         """Return why nothing goes on, where, and who waits for what since when."""
-        whose = [actor for actor in self._actors if actor is not self.main or not self._groups]
+        whose = [actor for actor in self._turns.actors if actor is not self.main or not self._groups]
         waiting = [line for actor in whose if (line := actor.waits())]
         return "\n".join([f"{why} at {self.now_ns / NS:.6f} s; who waits:", *(waiting or ["  nobody"])])

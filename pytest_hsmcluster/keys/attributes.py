@@ -59,7 +59,13 @@ SUPPORTED: Final[Mapping[tuple[str, CKO], tuple[CKA, ...]]] = {
 }
 """AWS CloudHSM User Guide, "PKCS #11 library attributes tables", the rows of all ways to make a key together."""
 
-_IMPORT_FACTS: Final = (CKA.VALUE, CKA.VALUE_LEN, CKA.MODULUS, CKA.PUBLIC_EXPONENT, CKA.EC_PARAMS, CKA.EC_POINT)
+_IMPORT_FACTS: Final = {
+    "RSA": (CKA.MODULUS, CKA.MODULUS_BITS, CKA.PUBLIC_EXPONENT),
+    "EC": (CKA.VALUE, CKA.EC_PARAMS, CKA.EC_POINT),
+}
+"""Kind → attributes that are what is imported; of secret keys `_SECRET_FACTS`."""
+
+_SECRET_FACTS: Final = (CKA.VALUE, CKA.VALUE_LEN)
 _READ_ONLY: Final = (CKA.LOCAL, CKA.NEVER_EXTRACTABLE, CKA.ALWAYS_SENSITIVE, CKA.CHECK_VALUE)
 
 _USABLE: Final[Mapping[tuple[str, CKO], Mapping[CKA, bool]]] = {
@@ -198,8 +204,9 @@ def _defaults(kind: str, part: CKO, origin: Origin, bits: int, curve: str | None
 def _apply(values: dict[CKA, Value], template: Template, kind: str, part: CKO, origin: Origin, named: bool) -> None:
     """Write the template's wishes over the defaults, or refuse them."""
     supported = SUPPORTED[kind, part]
+    facts = _IMPORT_FACTS.get(kind, _SECRET_FACTS) if origin == "import" else ()
     for key, wanted in template.items():
-        if origin == "import" and key in _IMPORT_FACTS:
+        if key in facts:
             continue
         if not isinstance(key, CKA) or key not in supported:
             name = f"CKA_{key.name}" if isinstance(key, CKA) else repr(key)

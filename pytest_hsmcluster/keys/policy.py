@@ -141,7 +141,7 @@ def check_policy(
         MechanismInvalid: no such mechanism, not for this operation, not in this SDK, or
             (HSM code 0xB3) forbidden in FIPS mode.
         TemplateInvalid: no such kind; HSM code 0xB3: the kind is forbidden in FIPS mode.
-        DataInvalid: too many bytes (DATA_LEN_RANGE).
+        DataInvalid: too many bytes (DATA_LEN_RANGE, which is a guess).
         UsageError: no such operation.
 
     Source:

@@ -8,7 +8,7 @@ library, and its number is never used again.
 import atexit
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -50,8 +50,8 @@ class Slots:
     def remove(self, number: int) -> None:
         """Take a token out; what an application still has there is void, and says so."""
         token = self.tokens.pop(number)
-        owner = token.test or "another test"
-        why = self.gone[number] = f"it belonged to {token.cluster} of {owner}, which is over"
+        whose = f"{token.cluster} of {token.test}" if token.test else token.cluster
+        why = self.gone[number] = f"it belonged to {whose}, which is over"
         if self._application is not None:
             self._application.remove(number, why)
 
@@ -127,8 +127,3 @@ def module() -> Path:
             "pip install --force-reinstall --no-cache-dir pytest-hsmcluster"
         )
     return MODULE
-
-
-def visible(tokens: Mapping[int, Token]) -> Callable[[], Mapping[int, Token]]:
-    """Return what says which slots there are, to an application that sees these only."""
-    return lambda: tokens

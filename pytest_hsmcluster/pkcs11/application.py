@@ -348,6 +348,7 @@ class Application:
         except UnicodeDecodeError:
             colon = ""
         if not colon:
+            # A guess: what the library says of a PIN in another form is not published.
             raise Refused(CKR.PIN_INCORRECT, "the PIN of CloudHSM is <user name>:<password>")
         session.access.login(user, password)
         return []

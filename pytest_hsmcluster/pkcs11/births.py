@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..client.handles import KeyHandle
-from ..cryptoki import CKA, CKM, CKO, CKR
+from ..cryptoki import CKA, CKK, CKM, CKO, CKR
 from ..keys.attributes import usable_template, wanted_size
 from ..keys.parameters import EcdhParams
 from ..keys.policy import GENERATIONS
@@ -18,8 +18,8 @@ from .templates import CLASS_NAMES, Given, class_of, kind_of, read_template
 if TYPE_CHECKING:
     from .application import Application
 
-_ASKED_OTHERWISE = (CKA.CLASS, CKA.KEY_TYPE, CKA.TOKEN, CKA.VALUE, CKA.MODULUS, CKA.EC_POINT)
-"""What the call says already, or what the key is made of."""
+_ASKED_OTHERWISE = (CKA.CLASS, CKA.KEY_TYPE, CKA.TOKEN, CKA.LABEL)
+"""What the call says already."""
 
 
 class Births:
@@ -53,6 +53,7 @@ class Births:
         _agree(wanted, kind, CKO.PUBLIC_KEY)
         _agree(secret, kind, CKO.PRIVATE_KEY)
         if wanted.get(CKA.TOKEN, False) != secret.get(CKA.TOKEN, False):
+            # A guess, like the code.
             raise Refused(CKR.TEMPLATE_INCONSISTENT, "CKA_TOKEN: both halves of a pair live in one place")
         size = wanted_size(kind, CKO.PUBLIC_KEY, wanted)
         if kind == "EC":
@@ -79,8 +80,6 @@ class Births:
         part, kind = class_of(wanted), kind_of(wanted)
         raw = imported(kind, part, wanted, secrets)
         attributes = _attributes(wanted, kind, part)
-        for name in (CKA.VALUE_LEN, CKA.MODULUS_BITS, CKA.EC_PARAMS, CKA.PUBLIC_EXPONENT):
-            attributes.pop(name, None)
         key = self._born(
             session,
             wanted,
@@ -118,7 +117,7 @@ class Births:
 
     def c_derive_key(self, session: Session, given: MechanismGiven | None, base: int, template: Given) -> list[Any]:
         wanted = read_template(template)
-        kind = kind_of({CKA.KEY_TYPE: 0x10, **wanted})
+        kind = kind_of({CKA.KEY_TYPE: CKK.GENERIC_SECRET, **wanted})  # a guess where the template says nothing
         nbytes = 24 if kind == "DES3" else wanted.get(CKA.VALUE_LEN, 0)
         mechanism, params = read_mechanism(given, nbytes)
         base_key = session.access.object(base, session, "derive_key").key
@@ -174,5 +173,5 @@ def _attributes(wanted: Mapping[CKA, Any], kind: str, part: CKO, made_here: bool
         attributes.update({CKA.SIGN: kind != "DES3", CKA.VERIFY: kind != "DES3"})
     if kind == "DES3":
         attributes = {name: value for name, value in attributes.items() if name not in (CKA.SIGN, CKA.VERIFY)}
-    attributes.update((name, value) for name, value in wanted.items() if name not in (*_ASKED_OTHERWISE, CKA.LABEL))
+    attributes.update((name, value) for name, value in wanted.items() if name not in _ASKED_OTHERWISE)
     return attributes

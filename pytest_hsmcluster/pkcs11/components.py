@@ -30,7 +30,8 @@ def imported(kind: str, part: CKO, template: Mapping[CKA, Any], secrets: Mapping
         secrets: the parts of a private RSA key.
 
     Raises:
-        Refused: a part is missing (TEMPLATE_INCOMPLETE), or they make no key (ATTRIBUTE_VALUE_INVALID).
+        Refused: a part is missing (TEMPLATE_INCOMPLETE), or they make no key (ATTRIBUTE_VALUE_INVALID); both codes are
+            a guess.
     """
     if part is CKO.SECRET_KEY:
         return bytes(_needed(template, CKA.VALUE))

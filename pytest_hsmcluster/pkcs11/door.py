@@ -1,7 +1,8 @@
 """What does a test hold of the PKCS#11 library?"""
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import UsageError
 from .active import SLOTS, module
@@ -9,39 +10,54 @@ from .application import QUIET, Called, log
 from .token import Token
 
 if TYPE_CHECKING:
+    from ..cluster import HsmCluster
     from .server import Server
-
 
 _MOST_TOLD = 20
 
 
 class Pkcs11Door:
-    """The way in for applications that load a PKCS#11 library: one test's clusters, each a token in a slot of its own.
+    """The way in for applications that load a PKCS#11 library: some clusters, each a token in a slot of its own.
+
+    Under pytest the fixture `hsm_pkcs11` gives one to the clusters of the test; elsewhere it is a context manager, and
+    raises at its end what went wrong behind the library, where no exception can pass.
+
+    Args:
+        clusters: in the order of their slots; `add` brings others.
+
+    Raises:
+        UsageError: there is no library: the package was built without a C compiler.
 
     Attributes:
         module: path of the shared library, for whoever loads it.
         token_label: of the first cluster's token: `hsm1`, or `cavium` under SDK 3.
         slot_id: number of its slot.
         user_pin: `<user>:<password>` of the default crypto user there.
+        slots: number of a slot → its token: `.cluster`, `.label`, `.user_pin`.
         calls: every call of the library, in this process and through the socket, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *clusters: "HsmCluster") -> None:
         self.module = str(module())
         self.calls: list[Called] = []
         self.slots: dict[int, Token] = {}
-        self._pins: dict[int, str] = {}
         self._server: Server | None = None
         self._pace: Literal["calls", "wall"] = "calls"
         self._open = ExitStack()
         SLOTS.carry()
         self._open.enter_context(SLOTS.listening(self._hear))
+        for cluster in clusters:
+            self.add(cluster)
 
-    def add(self, token: Token, user_pin: str) -> int:
-        """Put a cluster behind the door, and return the number of its slot."""
+    def add(self, cluster: "HsmCluster", test: str = "") -> int:
+        """Put a cluster behind the door, and return the number of its slot.
+
+        Args:
+            test: to which it belongs, for people.
+        """
+        token = cluster.token(test)
         number = SLOTS.add(token)
         self.slots[number] = token
-        self._pins[number] = user_pin
         if self._server is not None:
             self._server.serve(token)
         return number
@@ -83,6 +99,8 @@ class Pkcs11Door:
 
     @property
     def slot_id(self) -> int:
+        if not self.slots:
+            raise UsageError("there is no cluster behind this door: with Pkcs11Door(cluster) as door: …")
         return next(iter(self.slots))
 
     @property
@@ -91,7 +109,7 @@ class Pkcs11Door:
 
     @property
     def user_pin(self) -> str:
-        return self._pins[self.slot_id]
+        return self.slots[self.slot_id].user_pin
 
     @property
     def env(self) -> dict[str, str]:
@@ -122,6 +140,15 @@ class Pkcs11Door:
         for number in self.slots:
             SLOTS.remove(number)
         self.slots = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        failures = self.failures if error is None else []
+        self.close()
+        if failures:
+            raise failures[0]
 
     def __repr__(self) -> str:
         return f"<Pkcs11Door to {', '.join(token.cluster for token in self.slots.values()) or 'nothing'}>"

@@ -30,7 +30,7 @@ class ObjectFunctions:
         return []
 
     def _found(self, session: Session, wanted: dict[CKA, Any]) -> list[KeyHandle]:
-        """Return the keys that fit: every HSM is asked once, and what is read later is this list.
+        """Return the keys that fit: every HSM is asked once (a guess), and what is read later is this list.
 
         All keys are private objects: before a login there is none (PKCS #11 v2.40, 4.4).
         """

@@ -41,7 +41,7 @@ def read_template(given: Given, unknown: CKR = CKR.TEMPLATE_INCONSISTENT) -> dic
     for number, raw in given:
         name = _KNOWN.get(number)
         if name is None:
-            raise Refused(unknown, f"attribute 0x{number:X} is not supported")
+            raise Refused(unknown, f"attribute 0x{number:X} is not supported: leave it out")
         if name in values:
             raise Refused(CKR.TEMPLATE_INCONSISTENT, f"CKA_{name.name} stands in the template twice")
         values[name] = _value(name, raw)

@@ -1,7 +1,7 @@
 """What is a token: one cluster, as a PKCS#11 application sees it?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..drivers.turnstile import Turnstile
@@ -16,7 +16,7 @@ LABELS = {3: "cavium", 5: "hsm1"}
 
 Source:
     Issue 7 of awsdocs/aws-cloudhsm-user-guide and issue 18 of crypto11 (SDK 3), issue 421 of mtrojnar/osslsigncode
-    (SDK 5): field reports.
+    (SDK 5): field reports.  That the tokens of several clusters have the same one is a guess.
 """
 
 
@@ -27,6 +27,7 @@ class Token:
     Attributes:
         cluster: its id.
         test: the test that it belongs to, for people; empty outside of pytest.
+        user_pin: `<user>:<password>` of its default crypto user.
         profile: numbers and switches in force.
         client: makes a client: one application process, not logged in.
         random: returns random bytes from where the HSMs have theirs.
@@ -41,6 +42,7 @@ class Token:
 
     cluster: str
     test: str
+    user_pin: str = field(repr=False)
     profile: Profile
     client: "Callable[[str], LibraryClient]"
     random: Callable[[int], bytes]

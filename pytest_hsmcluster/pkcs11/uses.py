@@ -39,7 +39,7 @@ class Use:
         mechanism, params: as given.
         bits: size of the key; 0 where nobody was asked.
         data: parts of what is to be signed.
-        done: an output that there was no room for yet; what_for: its input.
+        done, done_for: an output that there was no room for yet, and its input.
         stream: a cipher that goes on over several parts.
     """
 
@@ -99,6 +99,7 @@ class Uses:
             assert isinstance(params, GcmParams)
             if params.iv is not None and any(params.iv):
                 raise Refused(CKR.MECHANISM_PARAM_INVALID, "CKM_AES_GCM makes its own IV: pIv is a zeroed buffer")
+            # That it is written here is a guess: until C_Encrypt the caller may have freed the buffer.
             iv = access.token.random(_IV_BYTES)
             params = GcmParams(params.aad, params.tag_bits, begun_iv=iv)
             iv = iv if given is not None and given.values[0] is not None and len(given.values[0]) >= _IV_BYTES else b""

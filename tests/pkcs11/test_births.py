@@ -64,6 +64,7 @@ def dek(ck, session):
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.KEY_TYPE: CKK.DES3}, CKR.TEMPLATE_INCONSISTENT),
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.CLASS: CKO.PUBLIC_KEY}, CKR.TEMPLATE_INCONSISTENT),
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, 0x9999: b"x"}, CKR.TEMPLATE_INCONSISTENT),
+        (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.VALUE: AES}, CKR.TEMPLATE_INCONSISTENT),
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: b"\x20"}, CKR.ATTRIBUTE_VALUE_INVALID),
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.TOKEN: b"\1\1"}, CKR.ATTRIBUTE_VALUE_INVALID),
         (CKM.AES_KEY_GEN, {CKA.VALUE_LEN: 32, CKA.LABEL: b"\xff\xfe"}, CKR.ATTRIBUTE_VALUE_INVALID),
@@ -208,6 +209,10 @@ def test_ec_keys_are_taken_in_by_their_parts(ck, session):
             {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: AES, CKA.PRIVATE: False},
             CKR.ATTRIBUTE_READ_ONLY,
         ),
+        (
+            {CKA.CLASS: CKO.SECRET_KEY, CKA.KEY_TYPE: CKK.AES, CKA.VALUE: AES, CKA.EC_POINT: AES},
+            CKR.TEMPLATE_INCONSISTENT,
+        ),
     ],
 )
 def test_what_is_no_key_is_not_taken_in(ck, session, wanted, ckr):
@@ -339,3 +344,18 @@ def test_the_counter_kdf_is_nists(ck, session):
         assert block(ck, session, key) == block_of(theirs.derive(AES))
     with refused(CKR.TEMPLATE_INCOMPLETE):
         ck.derive(session, how, base, unwrapped())
+
+
+def test_a_derived_key_is_a_generic_secret_unless_told(ck, session):
+    """A template that tells no CKA_KEY_TYPE."""
+    base = ck.secret(session, AES, CKK.GENERIC_SECRET, DERIVE=True)
+    how = mechanism(CKM.SP800_108_COUNTER_KDF, counter_kdf(CKM.SHA256_HMAC, b"fixed input"))
+    key = ck.derive(session, how, base, {CKA.VALUE_LEN: 32, CKA.SIGN: True})
+    assert ck.attribute(session, key, CKA.KEY_TYPE) == bytes(ULONG(CKK.GENERIC_SECRET))
+
+
+def test_a_pair_lives_in_one_place(ck, session, hsm_cluster):
+    """One half in the token and the other in the session is CKR_TEMPLATE_INCONSISTENT, and nothing is made."""
+    with refused(CKR.TEMPLATE_INCONSISTENT):
+        ck.generate_pair(session, CKM.EC_KEY_PAIR_GEN, {CKA.EC_PARAMS: P256, CKA.TOKEN: True}, {CKA.SIGN: True})
+    assert not any(hsm.keys for hsm in hsm_cluster.hsms)

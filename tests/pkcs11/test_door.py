@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hsmcluster import CKM, CKR
+from pytest_hsmcluster import CKM, CKR, HsmCluster, Pkcs11Door, UsageError
 from tests.pkcs11.ckcalls import Calls, mechanism, refused
 
 
@@ -85,3 +85,80 @@ def test_sdk_3s_token_has_its_own_label(hsm_pkcs11):
     ck.initialize()
     assert ck.token_info(hsm_pkcs11.slot_id).label.strip() == b"cavium"
     ck.finalize()
+
+
+def test_a_door_of_ones_own(hsm_cluster_factory):
+    """Without pytest, `Pkcs11Door` is a context manager around clusters; each has a slot, a label and a PIN."""
+    five, three = hsm_cluster_factory(), hsm_cluster_factory(sdk=3)
+    with Pkcs11Door(five, three) as door:
+        assert {token.cluster: token.label for token in door.slots.values()} == {five.id: "hsm1", three.id: "cavium"}
+        ck = Calls(door.module)
+        ck.initialize()
+        for slot, token in door.slots.items():
+            ck.login(ck.open(slot), token.user_pin)
+            assert token.user_pin not in repr(token)
+        with refused(CKR.PIN_INCORRECT):
+            ck.login(ck.open(door.add(HsmCluster(1, seed=1))), door.user_pin)
+        ck.finalize()
+    with pytest.raises(UsageError, match="no cluster behind this door"):
+        door.token_label  # noqa: B018
+
+
+def test_a_door_of_ones_own_raises_what_no_return_value_says(hsm_cluster_factory, monkeypatch):
+    """At the end of its block, unless that has failed already."""
+    monkeypatch.setattr("pytest_hsmcluster.client.blocking.Client.login", lambda *_: 1 / 0)
+
+    def fail(door):
+        ck = Calls(door.module)
+        ck.initialize()
+        assert ck.rv("C_Login", ck.open(door.slot_id), 1, door.user_pin.encode(), len(door.user_pin)) == 6
+        ck.finalize()
+
+    with pytest.raises(ZeroDivisionError), Pkcs11Door(hsm_cluster_factory()) as door:
+        fail(door)
+    with pytest.raises(KeyError), Pkcs11Door(hsm_cluster_factory()) as door:
+        fail(door)
+        raise KeyError
+
+
+def test_two_clusters_of_a_test_have_one_label_and_two_pins(hsm_pkcs11, hsm_cluster_factory):
+    """The label is that of the SDK; the slot tells them apart."""
+    second = hsm_cluster_factory(hsms=2)
+    (first_slot, first), (second_slot, other) = hsm_pkcs11.slots.items()
+    assert first.label == other.label == "hsm1"
+    assert (first_slot, first.user_pin) == (hsm_pkcs11.slot_id, hsm_pkcs11.user_pin)
+    assert other.user_pin == f"{second.default_user}:{second.default_password}" != first.user_pin
+    ck = Calls(hsm_pkcs11.module)
+    ck.initialize()
+    session = ck.open(second_slot)
+    ck.login(session, other.user_pin)
+    ck.aes(session, "kek")
+    ck.finalize()
+    assert [key.label for hsm in second.hsms for key in hsm.keys.values()] == ["kek"] * 2
+
+
+def test_test_cases_have_a_door(pytester, monkeypatch):
+    """`self.hsm_pkcs11`, and the cluster beside it, in `setUp` too."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    pytester.makepyfile(
+        """
+        import unittest
+        import pytest
+        from tests.pkcs11.ckcalls import Calls
+
+        @pytest.mark.usefixtures("hsm_pkcs11")
+        class TestVault(unittest.TestCase):
+            def setUp(self):
+                self.ck = Calls(self.hsm_pkcs11.module)
+                self.ck.initialize()
+                self.addCleanup(self.ck.finalize)
+                self.session = self.ck.open(self.hsm_pkcs11.slot_id)
+
+            def test_login(self):
+                self.ck.login(self.session, self.hsm_pkcs11.user_pin)
+                self.ck.aes(self.session, "kek")
+                self.assertEqual(len(self.hsm_cluster.hsm("hsm-1").keys), 1)
+        """
+    )
+    pytester.runpytest_subprocess("-p", "hsmcluster").assert_outcomes(passed=1)

@@ -7,9 +7,8 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute, KeyType
 
-from pytest_hsmcluster import Chaos, History, HsmCheck, HsmCluster
+from pytest_hsmcluster import Chaos, History, HsmCheck, HsmCluster, Pkcs11Door
 from pytest_hsmcluster.faults.when import OF_THE_LIBRARY
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 
 @pytest.fixture

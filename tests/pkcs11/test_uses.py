@@ -103,6 +103,18 @@ def test_the_iv_of_gcm_comes_back_where_the_caller_has_room_for_it(ck, session, 
     assert written_iv(other) != iv
 
 
+def test_the_iv_of_gcm_is_there_when_the_operation_begins(ck, session, key):
+    """C_EncryptInit writes it: what happens to the buffer afterwards is the caller's business."""
+    params = gcm(bytes(12))
+    ck.ok("C_EncryptInit", session, mechanism(CKM.AES_GCM, params), key)
+    iv = written_iv(params)
+    ctypes.memset(params.iv, 0, 12)
+    sealed, room = ctypes.create_string_buffer(len(DATA) + 16), ctypes.c_ulong(len(DATA) + 16)
+    ck.ok("C_Encrypt", session, DATA, len(DATA), sealed, ctypes.byref(room))
+    assert written_iv(params) == bytes(12)
+    assert AESGCM(AES).decrypt(iv, sealed.raw, b"") == DATA
+
+
 def test_the_vendors_gcm_has_the_iv_in_front(ck, session, key):
     """CKM_CLOUDHSM_AES_GCM: pIv is NULL."""
     how = mechanism(CKM.CLOUDHSM_AES_GCM, gcm(None, b"header"))

@@ -123,3 +123,21 @@ def test_modules_have_no_state_of_a_run(run):
     state = [name for name, value in vars(plugin).items() if isinstance(value, list | dict | set) and name[:2] != "__"]
     assert state == []
     assert isinstance(SETTINGS, pytest.StashKey)
+
+
+def test_a_cluster_without_the_pkcs11_library_loads_nothing_of_it(run):
+    """No shared library, no server, no frames: what `HsmCluster` names of the door are two short modules."""
+    run(
+        """
+        import sys
+
+        def test_it(hsm_cluster, hsm_client):
+            hsm_client.generate_key("AES", 256, label="kek")
+            rooms = [name.partition(".")[2] for name in sys.modules if name.startswith("pytest_hsmcluster.")]
+            door = sorted(name for name in rooms if name.startswith(("pkcs11.", "wire")))
+            assert door == ["pkcs11.library_client", "pkcs11.token"]
+            with open("/proc/self/maps") as maps:
+                assert "libhsmcluster_pkcs11" not in maps.read()
+        """,
+        apart=True,
+    ).assert_outcomes(passed=1)

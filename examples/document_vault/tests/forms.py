@@ -6,8 +6,7 @@ from typing import Protocol, cast
 import pkcs11
 
 from examples.mortal import Mortal
-from pytest_hsmcluster import ApplicationDied, Client, DataInvalid, HsmCluster, KeyFunctionNotPermitted
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import ApplicationDied, Client, DataInvalid, HsmCluster, KeyFunctionNotPermitted, Pkcs11Door
 
 from .. import HardenedVault, Store
 from ..hsm import Hsm

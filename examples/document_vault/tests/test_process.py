@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hsmcluster import HsmCheck, HsmCluster
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import HsmCheck, HsmCluster, Pkcs11Door
 
 from .conftest import REPOSITORY
 

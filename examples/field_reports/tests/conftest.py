@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_hsmcluster import Chaos, HsmClock, HsmCluster
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Chaos, HsmClock, HsmCluster, Pkcs11Door
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from examples.key_custodian.company import Company
 from examples.key_custodian.hardened import DAY_S
 from examples.key_custodian.inventory import Inventory, load_inventory
 from examples.swept import verdict as verdict
-from pytest_hsmcluster import HsmCluster
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import HsmCluster, Pkcs11Door
 
 
 @pytest.fixture

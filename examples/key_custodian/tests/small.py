@@ -9,8 +9,7 @@ from typing import Any
 from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory
 from examples.key_custodian.ledger import Ledger
-from pytest_hsmcluster import HsmCluster
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import HsmCluster, Pkcs11Door
 
 DAY_S = 600.0
 """Ten rounds of the service's synchronisation, and thirty times as long as a client waits for an answer."""

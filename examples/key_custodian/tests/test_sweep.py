@@ -12,8 +12,7 @@ from examples.key_custodian.company import Company
 from examples.key_custodian.inventory import Inventory
 from examples.key_custodian.tests.small import DAY_S, STRANGER, small_company
 from examples.mortal import dead_men_search
-from pytest_hsmcluster import ApplicationDied, Chaos, HsmCluster, HsmState, KeyAccessDenied
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import ApplicationDied, Chaos, HsmCluster, HsmState, KeyAccessDenied, Pkcs11Door
 
 pytestmark = dead_men_search
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 from tests.pkcs11.clients.programs import Program, built, starting
 from tests.pkcs11.clients.sunpkcs11 import working, write_configuration
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_hsmcluster import HsmCluster
+from pytest_hsmcluster import HsmCluster, Pkcs11Door
 from pytest_hsmcluster.cryptoki import CKR
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 
 class Failed(Exception):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 
 SECRET = ("TOKEN", "PRIVATE", "SENSITIVE", "ENCRYPT", "DECRYPT", "WRAP", "UNWRAP")
 PRIVATE = ("TOKEN", "PRIVATE", "SENSITIVE", "SIGN")

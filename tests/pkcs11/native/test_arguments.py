@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 from pytest_hsmcluster.wire.functions import FUNCTIONS
 from tests.pkcs11.native.calling import (
     ARGUMENTS_BAD,

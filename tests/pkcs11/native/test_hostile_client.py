@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import pytest
 
+from pytest_hsmcluster import Pkcs11Door
 from pytest_hsmcluster.pkcs11 import server as server_module
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 from pytest_hsmcluster.pkcs11.server import SOCKET_VARIABLE, Server
 from pytest_hsmcluster.wire.functions import LIMIT, VERSION
 

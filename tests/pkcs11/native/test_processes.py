@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 from tests.pkcs11.native.calling import OK, SESSION_INVALID, SLOT_INVALID, Library
 
 pytestmark = pytest.mark.timeout(60)  # the watchdog: what hangs is ended and has failed
@@ -221,10 +221,10 @@ import pathlib
 from pytest_hsmcluster import HsmCluster
 from pytest_hsmcluster.pkcs11 import active
 active.MODULE = pathlib.Path(sys.argv[1])
-from pytest_hsmcluster.pkcs11.door import Pkcs11Door
+from pytest_hsmcluster import Pkcs11Door
 cluster = HsmCluster(2, seed=1)
 door = Pkcs11Door()
-door.add(cluster.token("a test"), "u:p")
+door.add(cluster, "a test")
 """
 
 
@@ -269,7 +269,7 @@ def test_a_door_that_closes_under_a_session_says_whose_it_was(hsm_pkcs11: Pkcs11
     library = Library(hsm_pkcs11.module)
     library.C_Initialize(None)
     first = Pkcs11Door()
-    slot = first.add(hsm_cluster.token("tests/test_first.py::test_first"), "u:p")
+    slot = first.add(hsm_cluster, "tests/test_first.py::test_first")
     session = library.session(slot)
     first.close()
 
@@ -288,7 +288,7 @@ def test_a_forked_child_may_open_a_door_of_its_own(hsm_pkcs11: Pkcs11Door) -> No
 assert started() == 0
 if os.fork() == 0:
     own = Pkcs11Door()
-    number = own.add(HsmCluster(2, seed=2).token("another"), "u:p")
+    number = own.add(HsmCluster(2, seed=2), "another")
     say(sessions()[0], started(), sessions(number)[0], len(own.calls))
     os._exit(0)
 os.wait()
