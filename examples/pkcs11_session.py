@@ -9,8 +9,8 @@ Both production forms do it like this.  What PKCS #11 adds to the troubles of a 
 3. python-pkcs11 reads an object's attributes when it makes or finds one, and what it reads may be asked of an HSM that
    has not got the key: then the object is not returned, or it lacks `encrypt`.  Neither says that there is no key.  It
    is looked for again, at once, for the next question goes to another HSM.  A key that is on too few HSMs makes SDK 5
-   ask for 87 s before it says so, and python-pkcs11 then reads its attributes one by one, so that one look takes half an
-   hour: after such a look there is no other one.
+   ask for 87 s before it says so, and python-pkcs11 then reads its attributes one by one, so that one look takes half
+   an hour: after such a look there is no other one.
 4. A password that was refused is not sent again: the account would be locked.
 """
 

@@ -26,7 +26,7 @@ ON_THE_WAY = pytest.mark.hsm_sweep(
 )
 """The production form meets the same HSMs and copies, and what it is told of them is a return value.
 
-What the hardened form has shown: how early in a call a fault strikes, and that corrupt messages and late ones end as lost
+What the hardened form has shown: how early in a call a fault may strike, and that corrupt and late messages end as lost
 ones do.  Here it is asked what the library makes of each end that a call can have, done or not.
 """
 

@@ -53,6 +53,4 @@ def company(
     """A company that has just bought the test's cluster."""
     # With hsm_app_time each round of the service's synchronisation is lived through: its days are shorter.
     day_s = DAY_S if door is None else 2 * 3600.0
-    return Company(
-        hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, open_ledger=open_ledger, door=door
-    )
+    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, open_ledger=open_ledger, door=door)
