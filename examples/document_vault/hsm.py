@@ -67,4 +67,4 @@ def will_pass(error: Exception) -> bool:
 def named(error: Exception) -> str:
     """Return what a log calls an error: its class, and its return value where it has one that passes."""
     name, ckr = type(error).__name__, getattr(error, "ckr", None)
-    return f"{name} (CKR_{Passing(ckr).name})" if will_pass(error) else name
+    return f"{name} (CKR_{Passing(ckr).name})" if ckr is not None and will_pass(error) else name
