@@ -14,7 +14,7 @@ SANITIZED ?= tests/pkcs11
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/installed ## run the example applications, naive and hardened, as a visible story
+demo: $(VENV)/installed ## run the example applications, naive, hardened and in production form, as a visible story
 	$(BIN)/python -m examples.document_vault.demo
 	$(BIN)/python -m examples.key_custodian.demo
 	$(BIN)/python -m pytest examples -q --hsm-seed=1

@@ -8,10 +8,13 @@ Both production forms do it like this.  What PKCS #11 adds to the troubles of a 
    anew.  (So does AWS's own application of this library, aws-kms-xks-proxy.)
 3. python-pkcs11 reads an object's attributes when it makes or finds one, and what it reads may be asked of an HSM that
    has not got the key: then the object is not returned, or it lacks `encrypt`.  Neither says that there is no key.  It
-   is looked for again, at once, for the next question goes to another HSM.
+   is looked for again, at once, for the next question goes to another HSM.  A key that is on too few HSMs makes SDK 5
+   ask for 87 s before it says so, and python-pkcs11 then reads its attributes one by one, so that one look takes half
+   an hour: after such a look there is no other one.
 4. A password that was refused is not sent again: the account would be locked.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -22,6 +25,8 @@ T = TypeVar("T")
 
 LOOKS: Final = 9
 """How often a key is looked for in a row: each look may meet an HSM without it."""
+LOOKING_S: Final = 100.0
+"""No look begins later than this after the first."""
 IV_BYTES: Final = 12
 
 NAMES_NOTHING: Final = (pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid)
@@ -107,6 +112,7 @@ def look_for(session: pkcs11.Session, wanted: dict[Attribute, Any], is_whole: Ca
         pkcs11.PKCS11Error: as often as it was tried, an object was read where it is not.
     """
     found: list[Any] = []
+    began = time.monotonic()
     for look in range(1, LOOKS + 1):
         try:
             found = list(session.get_objects(wanted))
@@ -114,7 +120,7 @@ def look_for(session: pkcs11.Session, wanted: dict[Attribute, Any], is_whole: Ca
             if look == LOOKS:
                 raise
         else:
-            if all(map(is_whole, found)):
+            if all(map(is_whole, found)) or time.monotonic() - began > LOOKING_S:
                 break
         # Where calls go round, looks that ask three questions each begin at the same of three HSMs: get out of step.
         for _ in range(look // 3):

@@ -10,6 +10,7 @@ the same words.
 import logging
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
             heading(f"{name} vault, {', '.join(f'{key}={value}' for key, value in settings.items())}", "-")
             with HsmCluster(3, seed=1, **settings) as cluster, overheard(cluster):
                 tell(story, cluster, name == "hardened")
-        heading("production form, the same night through a PKCS #11 library and python-pkcs11", "-")
+        heading("production form, set up likewise, through a PKCS #11 library and python-pkcs11", "-")
         with HsmCluster(3, seed=1, **story.hardened) as cluster, overheard(cluster):
             tell_production(story, cluster)
 
@@ -152,15 +153,16 @@ def tell_production(story: Story, cluster: HsmCluster) -> None:
             for name, document in documents.items():
                 attempt(cluster, f"put({name!r}), {len(document):,} bytes", partial(vault.put, name, document))
         cluster.clock.advance(60)
-        attempt(cluster, "maintain(), a minute later", vault.maintain)
+        say(cluster, f"a minute later, with {len(store.names())} of {len(documents)} documents in the database")
+        attempt(cluster, "maintain()", vault.maintain)
         for name in store.names():
             attempt(cluster, f"get({name!r}), byte for byte", partial(compare, vault, name, documents[name]))
         refused = [called for called in door.calls if called.result and called.function not in QUIET]
-        say(cluster, f"{len(door.calls)} calls of the library, {len(refused)} of them refused:")
-        for text in dict.fromkeys(str(called).partition(":")[0] for called in refused):
-            say(cluster, f"    {text}")
+        kinds = Counter(str(called).partition(":")[0] for called in refused)
+        told = "; ".join(text if times == 1 else f"{text} ({times} times)" for text, times in kinds.items())
+        print("\n" + textwrap.fill(f"Of {len(door.calls)} calls of the library were refused: {told or 'none'}", WIDTH))
         broken = found(cluster, story.check)
-        print(f"\n{story.check}: {'BROKEN' if broken else 'holds'}")
+        print(f"{story.check}: {'BROKEN' if broken else 'holds'}")
 
 
 def attempt(cluster: HsmCluster, what: str, call: Callable[[], None]) -> bool:

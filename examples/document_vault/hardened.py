@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from . import envelope
-from .hsm import Hsm, Key, KeyMissing, VaultUnavailable, will_pass
+from .hsm import Hsm, Key, KeyMissing, VaultUnavailable, named, will_pass
 from .store import Row, Store
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class HardenedVault:
         except Exception as error:
             if not will_pass(error):
                 raise
-            log.info("%s cannot be looked for and removed now (%s): later", label, type(error).__name__)
+            log.info("%s cannot be looked for and removed now (%s): later", label, named(error))
 
     def _with_kek(self, what: str, label: str, use: Callable[[Key], T]) -> T:
         def once() -> T:
@@ -176,5 +176,5 @@ class HardenedVault:
         pause = next(pauses, None)
         if pause is None:
             raise VaultUnavailable(f"{what} failed {len(PAUSES_S) + 1} times") from error
-        log.info("%s: %s; again in %g s", what, type(error).__name__, pause)
+        log.info("%s: %s; again in %g s", what, named(error), pause)
         self._sleep(pause)

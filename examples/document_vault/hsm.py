@@ -62,3 +62,9 @@ class VaultUnavailable(Exception):
 def will_pass(error: Exception) -> bool:
     """Whether the same call may succeed a moment later, or on another HSM."""
     return getattr(error, "ckr", None) in frozenset(Passing)
+
+
+def named(error: Exception) -> str:
+    """Return what a log calls an error: its class, and its return value where it has one that passes."""
+    name, ckr = type(error).__name__, getattr(error, "ckr", None)
+    return f"{name} (CKR_{Passing(ckr).name})" if ckr is not None and will_pass(error) else name

@@ -106,7 +106,7 @@ def _tell(chapter: Chapter, inventory: Inventory, folder: Path) -> None:
             _first_night(company, company.production, chapter)
             company.replace_lost_hsms()
             company.days(3, company.production)
-        print("\nThe production form, the same night through a PKCS #11 library and python-pkcs11:\n")
+        print("\nThe production form of the job, through a PKCS #11 library and python-pkcs11, the same nights:\n")
         _show(company.reports)
         _show_promises(cluster)
 
@@ -134,7 +134,7 @@ MONTH = {
 
 
 def _tell_month(inventory: Inventory, folder: Path) -> None:
-    title = "5. Three weeks of bad weather, SDK 5, the hardened job"
+    title = "5. Three weeks of bad weather, SDK 5, the hardened job and three keys"
     print(f"\n\n{title}\n{'=' * len(title)}")
     with HsmCluster(3, sdk=5, seed=1) as cluster:
         company = Company(cluster, inventory, folder / "month.json")

@@ -57,7 +57,7 @@ class Notes:
         except self.fatal:
             raise
         except self.refusals as error:
-            self.add("failed", what, f"{type(error).__name__}: {error}")
+            self.add("failed", what, f"{type(error).__name__}: {error}".removesuffix(": "))
 
     def __str__(self) -> str:
         return "\n".join(f"night {self.day:>2}  {note}" for note in self.notes) or f"night {self.day:>2}  nothing to do"

@@ -84,22 +84,38 @@ A second look is short: a module of somebody else's (of Python, of an installed 
 other variables than before.
 """
 
+_KEPT: set[str] = set()
+"""Names of modules that keep real time."""
+
+_IMPORTED_WITH = frozenset(("__doc__", "__file__", "__loader__", "__package__", "__spec__"))
+"""Variables that each module has, often nothing; a quarter of all modules have no docstring."""
+
 _INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _replace(instead: Callable[[Any], Any]) -> None:
     for name, module in list(sys.modules.items()):
+        if name in _KEPT:
+            continue
         known, size, places = _SEEN.get(name, _NOTHING)
         if (seen := known()) is None or seen is not module or size != len(vars(module)):
-            if not issubclass(type(module), ModuleType) or keeps_real_time(name):  # cffi's say that they are modules
+            if keeps_real_time(name):
+                _KEPT.add(name)
                 continue
-            places = [key for key, value in vars(module).items() if value is None or _stand_in(value) or _real(value)]
+            if not issubclass(type(module), ModuleType):  # cffi's say that they are modules
+                continue
+            places = [
+                key
+                for key, value in vars(module).items()
+                if (value is None and key not in _IMPORTED_WITH) or _stand_in(value) or _real(value)
+            ]
             if str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
                 _SEEN[name] = ref(module), len(vars(module)), places
-        variables = vars(module)
-        for key in places:
-            if (new := instead(variables.get(key))) is not None:
-                variables[key] = new
+        if places:
+            variables = vars(module)
+            for key in places:
+                if (new := instead(variables.get(key))) is not None:
+                    variables[key] = new
 
 
 _NOTHING: tuple[Callable[[], ModuleType | None], int, list[str]] = (lambda: None, -1, [])

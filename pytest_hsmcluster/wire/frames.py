@@ -37,6 +37,7 @@ UNAVAILABLE: Final = ABSENT
 """CK_UNAVAILABLE_INFORMATION: the length of an attribute that is not given out."""
 
 _NUMBER: Final = struct.Struct("<Q")
+_PAIR: Final = struct.Struct("<QQ")
 _HEADER: Final = struct.Struct("<IHH")
 _RESULT: Final = struct.Struct("<IIQ")
 _SHAPES: Final = ("plain", *sorted(set(SHAPES.values())))  # as in the enum of `c_source`
@@ -102,9 +103,10 @@ class Reader:
         at = self._at
         self._at = at + 8
         try:
-            return int(_NUMBER.unpack_from(self._frame, at)[0])
+            found: int = _NUMBER.unpack_from(self._frame, at)[0]
         except struct.error:
             raise FrameError("a frame ends in the middle of a number") from None
+        return found
 
     def bytes(self) -> bytes | None:
         length = self.number()
@@ -142,7 +144,7 @@ def _rooms(reader: Reader) -> tuple[tuple[int, int | None], ...] | None:
         return None
     if count > LIMIT // 16:
         raise FrameError(f"a template of {count} attributes")
-    return tuple((reader.number(), _or_none(reader.number())) for _ in range(count))
+    return tuple([(reader.number(), _or_none(reader.number())) for _ in range(count)])
 
 
 def _or_none(length: int) -> int | None:
@@ -256,13 +258,13 @@ def _pack_bytes(value: bytes) -> bytes:
 
 def _pack_output(value: tuple[int | None, bytes]) -> bytes:
     told, data = value
-    return struct.pack("<QQ", ABSENT if told is None else told, len(data)) + data
+    return _PAIR.pack(ABSENT if told is None else told, len(data)) + data
 
 
 def _pack_attributes(values: Sequence[tuple[int, bytes]]) -> bytes:
     parts = [_NUMBER.pack(len(values))]
     for told, data in values:
-        parts.append(struct.pack("<QQ", told, len(data)) + data)
+        parts.append(_PAIR.pack(told, len(data)) + data)
     return b"".join(parts)
 
 

@@ -14,7 +14,15 @@ from .forms import Form
 from .promises import SDK3, SDK5
 
 
-@pytest.mark.parametrize("", [pytest.param(marks=SDK3, id="SDK 3"), pytest.param(marks=SDK5, id="SDK 5")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("hardened", marks=SDK3, id="hardened, SDK 3"),
+        pytest.param("hardened", marks=SDK5, id="hardened, SDK 5"),
+        pytest.param("production", marks=SDK5, id="production, SDK 5"),
+    ],
+    indirect=True,
+)
 def test_megabytes_of_real_files_come_back_byte_for_byte(
     form: Form, hsm_check: HsmCheck, real_files: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """What do all tests of the key custodian start from?"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -8,6 +9,7 @@ import pytest
 from examples.key_custodian.company import Company
 from examples.key_custodian.hardened import DAY_S
 from examples.key_custodian.inventory import Inventory, load_inventory
+from examples.key_custodian.ledger import Ledger
 from examples.swept import verdict as verdict
 from pytest_hsmcluster import HsmCluster, Pkcs11Door
 
@@ -34,8 +36,20 @@ def door(form: str, request: pytest.FixtureRequest) -> Pkcs11Door | None:
 
 
 @pytest.fixture
-def company(hsm_cluster: HsmCluster, inventory: Inventory, door: Pkcs11Door | None, tmp_path: Path) -> Company:
+def open_ledger() -> Callable[[Path], Ledger]:
+    """How the job's file is opened: as it is."""
+    return Ledger
+
+
+@pytest.fixture
+def company(
+    hsm_cluster: HsmCluster,
+    inventory: Inventory,
+    door: Pkcs11Door | None,
+    open_ledger: Callable[[Path], Ledger],
+    tmp_path: Path,
+) -> Company:
     """A company that has just bought the test's cluster."""
     # With hsm_app_time each round of the service's synchronisation is lived through: its days are shorter.
     day_s = DAY_S if door is None else 2 * 3600.0
-    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, door=door)
+    return Company(hsm_cluster, inventory, tmp_path / "ledger.json", day_s=day_s, open_ledger=open_ledger, door=door)

@@ -1,11 +1,14 @@
 """Does the hardened job keep every promise in every scenario that the plugin knows?"""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from examples.key_custodian.company import Company
+from examples.key_custodian.ledger import Ledger
 from examples.key_custodian.tests import storms
+from examples.key_custodian.tests.small import in_memory
 from pytest_hsmcluster import Chaos, HsmCheck
 from pytest_hsmcluster.chaos import SCENARIOS
 
@@ -51,6 +54,9 @@ FITTING: dict[str, tuple[str, ...]] = {
 }
 """Scenario → the arguments with which it hits this job."""
 
+BY_OPERATION = ("kill-mid-create", "lost-ack", "failed-ack", "glitch", "rolling-restart")
+"""Scenarios whose arguments say more than which HSM is hit."""
+
 NEEDS_A_MINIMUM = ("fail-cleanup",)
 """Scenarios of SDK 3's minimum of copies; they have no meaning under SDK 5."""
 
@@ -63,15 +69,20 @@ CASES = [
     )
     for form in ("hardened", "production")
     for name, choices in FITTING.items()
-    for arguments in choices
+    for arguments in (choices if form == "hardened" or name in BY_OPERATION else choices[:1])
     for number, sdk in ((3, SDK3), (5, SDK5))
     if number == 3 or name not in NEEDS_A_MINIMUM
-    # The library is the same for both: the production form goes through each hardship once.
     if form == "hardened" or number == 5 or name in NEEDS_A_MINIMUM
 ]
 
 PROMISES = ("durable", "no_orphan_keys", "no_resurrected_keys", "no_duplicate_labels", "misses_retried", "in_sync")
 kept = pytest.mark.hsm_cluster(checks=(*PROMISES, "no_undecryptable_data"))
+
+
+@pytest.fixture
+def open_ledger() -> Callable[[Path], Ledger]:
+    """Into memory: the other tests write thousands of files, each down to the disk."""
+    return in_memory()
 
 
 def test_every_scenario_has_a_case() -> None:
@@ -82,7 +93,11 @@ def test_every_scenario_has_a_case() -> None:
 @kept
 @pytest.mark.parametrize(("form", "scenario"), CASES, indirect=["form"])
 def test_a_stormy_night_is_made_good_within_days(scenario: str, company: Company, hsm_chaos: Chaos) -> None:
-    """Whatever a night brings, services can use their keys the next day, and soon all is as if nothing had been."""
+    """Whatever a night brings, services can use their keys the next day, and soon all is as if nothing had been.
+
+    That it does not matter which HSM is hit, and which SDK is used, the hardened form shows.  The production form goes
+    through each hardship once, under SDK 5; the document vault's does so under SDK 3.
+    """
     company.days(STORMY_NIGHT, company.careful)
     with hsm_chaos.install(scenario.replace("custodian", company.application)):
         company.night(company.careful)
