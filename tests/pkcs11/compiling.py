@@ -35,6 +35,13 @@ def library(folder: Path, compiler: str = "cc", flags: tuple[str, ...] = SANITIZ
     return made
 
 
+def sanitizer(compiler: str = "cc") -> Path | None:
+    """Return AddressSanitizer's own library, which a program has to load first; None: there is none."""
+    said = subprocess.run([*shlex.split(compiler), "-print-file-name=libasan.so"], capture_output=True, text=True)
+    path = Path(said.stdout.strip())
+    return path if path.is_absolute() else None
+
+
 def undefined(folder: Path) -> Path:
     """Compile the library with UndefinedBehaviorSanitizer alone, as valgrind wants it."""
     return library(folder, flags=UNDEFINED)
