@@ -3,12 +3,13 @@
 A Unix socket in a directory that only its user can open.  Calls of another process that go on at once have a connection
 each; those of one process are one application.  One thread serves them all, a frame at a time: simulated time is one.
 Nobody can make it wait: answers that a peer does not read are kept, and until it does no more of its calls are carried
-out.
+out.  Who comes when no file can be opened any more is hung up on, and told by that.
 
 One process that calls on one thread, while the test waits for it, is as good as a call in the test: its history has a
 digest.  Where several are connected, or the test acts meanwhile, chance decides who is first, and the history says so.
 """
 
+import errno
 import os
 import selectors
 import shutil
@@ -31,6 +32,8 @@ _SIZE: Final = struct.Struct("<I")
 _HELLO: Final = struct.Struct("<QQQ")
 _PEER: Final = struct.Struct("iII")  # pid, uid, gid of SO_PEERCRED
 _LONGEST_PATH: Final = 107
+_TOO_MANY_FILES: Final = (errno.EMFILE, errno.ENFILE)
+_PAUSE_S: Final = 0.1
 
 
 class _Connection:
@@ -94,6 +97,9 @@ class Server:
         self._listener.bind(self.path)
         self._listener.listen(socket.SOMAXCONN)
         self._listener.setblocking(False)
+        self._spare: int | None = None  # a descriptor to let somebody in with, if only to hang up
+        self._closed_for_now = False
+        self._keep_a_spare()
         self._ended, self._end = socket.socketpair()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._ended, selectors.EVENT_READ)
@@ -118,6 +124,7 @@ class Server:
             self._hang_up(connection)
         for one in (self._listener, self._ended, self._end):
             _shut(one)
+        self._give_the_spare()
         self._selector.close()
         for application in self.applications:
             application.end()
@@ -134,7 +141,11 @@ class Server:
     def _serve(self) -> None:
         asked = 0
         while True:
-            found = {key.fileobj: events for key, events in self._selector.select(0 if asked else None)}
+            wait_s = 0 if asked else _PAUSE_S if self._closed_for_now else None
+            found = {key.fileobj: events for key, events in self._selector.select(wait_s)}
+            if self._closed_for_now:
+                self._selector.register(self._listener, selectors.EVENT_READ)
+                self._closed_for_now = False
             busy = [one for one in found if one is not self._ended]
             # Who has hung up did so before somebody else came.
             for one in sorted(busy, key=lambda one: one is self._listener):
@@ -156,6 +167,8 @@ class Server:
             peer, _ = self._listener.accept()
         except OSError as error:  # it has gone, or there are too many open files
             log.warning("a connection is not accepted: %s", error)
+            if error.errno in _TOO_MANY_FILES:
+                self._turn_away()
             return
         pid, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         if uid != os.getuid():
@@ -165,6 +178,29 @@ class Server:
         peer.setblocking(False)
         self._connections[peer] = _Connection(peer, pid)
         self._selector.register(peer, selectors.EVENT_READ)
+
+    def _turn_away(self) -> None:
+        """Hang up on who waits; left where it is it would be reported again and again, and never know.
+
+        Another thread may take the spare descriptor meanwhile.  Then nobody is looked for, for a moment.
+        """
+        self._give_the_spare()
+        with suppress(OSError):
+            peer, _ = self._listener.accept()
+            _shut(peer)
+        if not self._keep_a_spare():
+            self._selector.unregister(self._listener)
+            self._closed_for_now = True
+
+    def _keep_a_spare(self) -> bool:
+        with suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return self._spare is not None
+
+    def _give_the_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
     def _attend(self, connection: _Connection, events: int) -> None:
         try:

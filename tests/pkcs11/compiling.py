@@ -1,6 +1,7 @@
 """How do tests compile the PKCS#11 library, or something beside it, with other flags than the package's?"""
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "pytest_hsmcluster" / "pkcs11" / "native"
 FUZZ = ROOT / "tests" / "pkcs11" / "fuzz"
-SANITIZED = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_SANITIZED = ("-g", "-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+SANITIZED = (*_SANITIZED, "-fsanitize=address,undefined")
+UNDEFINED = (*_SANITIZED, "-fsanitize=undefined")
+WATCHED = ("p11tool", "certtool", "openssl")
 
 
 def _sources(folder: Path) -> list[str]:
@@ -29,6 +33,32 @@ def library(folder: Path, compiler: str = "cc", flags: tuple[str, ...] = SANITIZ
     linking = ("-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,nodelete", "-Wl,-Bsymbolic")
     compile_with(compiler, *flags, *_sources(folder), *linking, "-o", str(made))
     return made
+
+
+def sanitizer(compiler: str = "cc") -> Path | None:
+    """Return AddressSanitizer's own library, which a program has to load first; None: there is none."""
+    said = subprocess.run([*shlex.split(compiler), "-print-file-name=libasan.so"], capture_output=True, text=True)
+    path = Path(said.stdout.strip())
+    return path if path.is_absolute() else None
+
+
+def undefined(folder: Path) -> Path:
+    """Compile the library with UndefinedBehaviorSanitizer alone, as valgrind wants it."""
+    return library(folder, flags=UNDEFINED)
+
+
+def watched(folder: Path) -> Path:
+    """Write programs that run those of the same names under valgrind; in PATH, tests take them."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise SystemExit("there is no valgrind: apt-get install valgrind")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for real in filter(None, map(shutil.which, WATCHED)):
+        made = folder / Path(real).name
+        made.write_text(f'#!/bin/sh\nexec {valgrind} -q --error-exitcode=99 {real} "$@"\n', encoding="utf-8")
+        made.chmod(0o755)
+    return folder
 
 
 def _arguments(folder: Path) -> None:
@@ -58,4 +88,5 @@ def fuzz_target(folder: Path, compiler: str = "cc") -> Path:
 
 
 if __name__ == "__main__":
-    print({"library": library, "fuzzer": fuzzer}[sys.argv[1]](Path(sys.argv[2])))  # noqa: T201
+    MAKE = {"library": library, "undefined": undefined, "watched": watched, "fuzzer": fuzzer}
+    print(MAKE[sys.argv[1]](Path(sys.argv[2])))  # noqa: T201

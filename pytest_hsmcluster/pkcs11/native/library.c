@@ -291,7 +291,8 @@ static void put_argument(struct writer *frame, enum kind kind, va_list *given, s
     case LIST_ARG:
         place->there = kind == OUTPUT_ARG ? (void *)va_arg(*given, CK_BYTE_PTR) : (void *)va_arg(*given, CK_ULONG_PTR);
         place->length = va_arg(*given, CK_ULONG_PTR);
-        place->room = place->length == NULL ? 0 : number_at(place->length);
+        /* Where only the length is asked for, what stands there means nothing: GnuTLS has not even written it. */
+        place->room = place->there == NULL || place->length == NULL ? 0 : number_at(place->length);
         put_room(frame, place);
         break;
     case FILL_ARG:

@@ -23,7 +23,7 @@ typedef long (*exchange)(const unsigned char *request, unsigned long length, uns
 void hsmcluster_carry(exchange function);
 
 enum { FUNCTIONS = 68, MOST = 8, BUFFERS = 256 };
-enum { SAME_CALL = 1, TOO_LONG = 2, NEGATIVE = 4, NOTHING = 8, WRITES_ALL = 16 };
+enum { SAME_CALL = 1, TOO_LONG = 2, NEGATIVE = 4, NOTHING = 8, WRITES_ALL = 16, SPELLED = 32 };
 
 static const char *const ARGUMENTS[FUNCTIONS][MOST] = {
 #include "arguments.inc"
@@ -46,6 +46,32 @@ static long friendly(const unsigned char *request, unsigned long length, unsigne
     return 16;
 }
 
+/* An answer is made of numbers of eight bytes, of which chance seldom hits one.  Spelled, a byte is a number, 0xEF that
+ * of all ones; one from 0xF0 on says how many bytes follow as they are. */
+static size_t spelled(unsigned char *there, size_t room)
+{
+    const uint8_t *from = answer, *end = answer + answer_size;
+    size_t made = 0;
+    while (from < end && room - made >= 8) {
+        unsigned first = *from++;
+        size_t size = first < 0xF0 ? 8 : first - 0xF0;
+        if (first < 0xF0) {
+            memset(there + made, first == 0xEF ? 0xFF : 0, 8);
+            if (first != 0xEF)
+                there[made] = (unsigned char)first;
+        } else {
+            if (size > (size_t)(end - from))
+                size = (size_t)(end - from);
+            if (size > room - made)
+                size = room - made;
+            memcpy(there + made, from, size);
+            from += size;
+        }
+        made += size;
+    }
+    return made;
+}
+
 static long hostile(const unsigned char *request, unsigned long length, unsigned char *there, unsigned long room)
 {
     for (unsigned long i = 0; i < length; i++)
@@ -53,8 +79,12 @@ static long hostile(const unsigned char *request, unsigned long length, unsigned
     if (behaviour & WRITES_ALL)
         memset(there, 0xA5, room);
     size_t size = answer_size < room ? answer_size : room;
-    if (size > 0)
+    if ((behaviour & SPELLED) && room >= 8) {
+        memset(there, 0, 8);
+        size = 8 + spelled(there + 8, room - 8);
+    } else if (size > 0) {
         memcpy(there, answer, size);
+    }
     if ((behaviour & SAME_CALL) && size >= 4)
         memcpy(there, request, 4);
     if (behaviour & TOO_LONG)

@@ -109,6 +109,17 @@ def test_a_digest_is_asked_for_twice(hsm_pkcs11: Pkcs11Door, door: Library) -> N
     assert room.raw[:4].hex() == "ba7816bf" and room.raw[32:] == b"\xa5"
 
 
+@pytest.mark.parametrize(("name", "before"), [("C_Digest", (1, b"abc", 3)), ("C_GetMechanismList", (1,))])
+def test_a_length_that_means_nothing_is_not_passed_on(library: Library, name: str, before: tuple[Any, ...]) -> None:
+    """GnuTLS asks for a length and leaves in its place what was on the stack: nobody's business, and never the same."""
+    seen = []
+    library.carry(lambda request, room: (seen.append(request), request[:4] + bytes(12))[1])
+    assert library.C_Initialize(None) == OK
+    for left in (0, 0xA5A5A5A5):
+        getattr(library, name)(*before, None, ctypes.byref(ctypes.c_ulong(left)))
+    assert seen[-2][4:] == seen[-1][4:]
+
+
 def test_a_struct_may_stand_anywhere(hsm_pkcs11: Pkcs11Door, door: Library) -> None:
     """A mechanism, a count and a template at odd addresses: void pointers promise no alignment."""
     session = door.session(hsm_pkcs11.slot_id)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import socket
 import stat
 import struct
@@ -281,3 +282,72 @@ def test_a_forked_child_of_the_test_keeps_nothing_open(hsm_pkcs11: Pkcs11Door) -
     assert os.waitpid(child, 0)[1] == 0
     os.close(ended)
     client.socket.close()
+
+
+class _Files:
+    """Takes all files that this process may still open."""
+
+    def __init__(self) -> None:
+        self._limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._taken: list[int] = []
+
+    def take(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._taken.append(os.dup(0))
+
+    def __enter__(self) -> Self:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, self._limits[1]))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for one in self._taken:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
+
+
+def test_who_comes_when_no_file_can_be_opened_is_hung_up_on(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is told at once, once; who was there before is served meanwhile, and whoever comes when there is one."""
+    caplog.set_level(logging.WARNING, "pytest_hsmcluster.pkcs11")
+    late = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    with Client(path) as early:
+        assert early.ask(START) == (1, 0)
+        with _Files() as files:
+            files.take()
+            for one in late:
+                one.settimeout(20)
+                one.connect(path)
+                assert one.recv(1) == b""
+                assert early.ask(INFO) == (1, 0)
+    for one in late:
+        one.close()
+
+    assert caplog.text.count("Too many open files") == 3
+    assert all_is_well(path)
+
+
+def test_without_a_spare_file_the_door_pauses(
+    path: str, hsm_pkcs11: Pkcs11Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another thread has taken what was kept to hang up with: nobody is looked for until the pause is over."""
+    caplog.set_level(logging.WARNING, "pytest_hsmcluster.pkcs11")
+    monkeypatch.setattr(server_module, "_PAUSE_S", 3600)
+    server, late = hsm_pkcs11._server, Client.__new__(Client)
+    assert server is not None
+    late.socket = socket.socket(socket.AF_UNIX)
+    late.socket.settimeout(20)
+    with Client(path) as early, late:
+        assert early.ask(START) == (1, 0)
+        with _Files() as files:
+            monkeypatch.setattr(server, "_keep_a_spare", lambda: False)
+            server._give_the_spare()
+            files.take()
+            late.socket.connect(path)
+            while not server._closed_for_now:
+                pass
+            assert caplog.text.count("Too many open files") == 1
+        monkeypatch.undo()
+        assert early.ask(INFO) == (1, 0)  # ends the pause
+        late.socket.sendall(HELLO)
+        assert late.ask(INFO) == (1, 0)
