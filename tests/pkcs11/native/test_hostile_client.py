@@ -344,7 +344,7 @@ def test_without_a_spare_file_the_door_pauses(
             server._give_the_spare()
             files.take()
             late.socket.connect(path)
-            while not server._closed_for_now:
+            while not server._closed_for_now:  # the watchdog ends it
                 pass
             assert caplog.text.count("Too many open files") == 1
         monkeypatch.undo()
