@@ -22,6 +22,7 @@ THREADS = tuple(
         "locks",
         "reach",
         "trio_awaiting",
+        "turns",
         "turnstile",
         "watching",
     )

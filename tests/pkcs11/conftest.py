@@ -2,7 +2,14 @@
 
 import pytest
 
-from tests.pkcs11.ckcalls import Calls
+from pytest_hsmcluster.pkcs11.active import MODULE
+from tests.pkcs11.ckcalls import Calls, let_go
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_library():
+    """Tests here initialise and finalise the library as they like; python-pkcs11 begins anew with its next user."""
+    let_go(str(MODULE))
 
 
 @pytest.fixture
