@@ -19,7 +19,6 @@ import pytest
 
 from tests.determinism.digests import differing, own_file, read_run, write_down
 
-
 BY_CHANCE = (
     "tests/apptime/test_threads.py::test_signal_handler_may_sleep",  # a signal comes when the system sends it
     "tests/pkcs11/clients/test_p11tool.py",  # another process, whose connections may overlap: then there is no digest
