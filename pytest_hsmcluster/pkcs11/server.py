@@ -115,10 +115,11 @@ class Server:
 
     def close(self) -> None:
         """Hang up on everybody; the socket is gone."""
-        for token in self._slots.values():
-            token.turnstile.bid_farewell()
         self._end.send(b"\0")  # closing it would tell nothing as long as a forked child has it, too
         self._thread.join()
+        # Not before: it may be ending an application that has just hung up, and is no stranger there.
+        for token in self._slots.values():
+            token.turnstile.bid_farewell()
         shutil.rmtree(self._folder, ignore_errors=True)
         for connection in list(self._connections.values()):
             self._hang_up(connection)

@@ -21,7 +21,6 @@ from tests.determinism.digests import differing, own_file, read_run, write_down
 
 BY_CHANCE = (
     "tests/apptime/test_threads.py::test_signal_handler_may_sleep",  # a signal comes when the system sends it
-    "tests/pkcs11/clients/test_p11tool.py",  # another process, whose connections may overlap: then there is no digest
     "tests/pkcs11/fuzz/",  # new examples in each run
 )
 """Tests in which chance has a say on purpose; they are passed over."""

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_hsmcluster import UsageError
 from pytest_hsmcluster.drivers import pace
+from pytest_hsmcluster.drivers.turnstile import Turnstile
 from tests.pkcs11.ckcalls import Calls
 
 APPLICATION = """
@@ -188,3 +189,12 @@ def test_actors_may_run_applications(run, hsm_cluster):
     """One has the turn while its application works."""
     hsm_cluster.run(lambda: run("first"), lambda: run("second"))
     assert {key.label for key in hsm_cluster.hsm("hsm-1").keys.values()} == {"first", "second"}
+
+
+def test_the_servers_thread_is_no_stranger_until_it_has_ended(hsm_pkcs11, monkeypatch):
+    """It may be ending an application that has just hung up; taken for a stranger, it would cost the digest."""
+    assert hsm_pkcs11.env
+    server, alive = hsm_pkcs11._server, []
+    monkeypatch.setattr(Turnstile, "bid_farewell", lambda _: alive.append(server._thread.is_alive()))
+    hsm_pkcs11.close()
+    assert alive == [False]
