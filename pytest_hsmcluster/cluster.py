@@ -277,11 +277,15 @@ class HsmCluster:
         self._check_open()
         check_run(functions, longest_s, most_events, self.clock.real)
         longest_ns = to_ns(longest_s, "longest_s")
-        if (company := self._driver.company()) is not None:
-            return company.run(functions, longest_ns, most_events)
-        with AppTime(self.order) as time:
-            self.join_application()
-            return time.company.run(functions, longest_ns, most_events)
+        try:
+            if (company := self._driver.company()) is not None:
+                return company.run(functions, longest_ns, most_events)
+            with AppTime(self.order) as time:
+                self.join_application()
+                return time.company.run(functions, longest_ns, most_events)
+        except KeyboardInterrupt:
+            self._turnstile.doubt("a run was interrupted from outside, so chance decided where it ended")
+            raise
 
     @property
     def handovers(self) -> int:

@@ -387,6 +387,8 @@ def test_interrupt_ends_all_actors_whatever_they_do(cluster: HsmCluster, how: st
     assert ended == ["computes"] * (how == "computes")
     cluster.client().random(4)
     assert time.sleep.__module__ == "time"
+    with pytest.raises(UsageError, match="interrupted from outside, so chance decided where it ended"):
+        cluster.history.digest()
 
 
 def take_two(client: Client, first: threading.Lock, second: threading.Lock) -> None:
