@@ -217,7 +217,7 @@ def encode_request(id: int, call: Call) -> bytes:
         return frame
     except (msgspec.ValidationError, TypeError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         why = _shown(error)
-    place = re.search(r" - at `\$\[11\]\[(\d+)\]", why)
+    place = re.search(r" - at (?:`key` in )?`\$\[11\]\[(\d+)\]", why)
     argument = f", {form.names[int(place[1]) - 1]}=…" if place else ""
     raise UsageError(
         f"{request.name}{argument} cannot be sent to an HSM in a process of its own: {why.partition(' - at ')[0]}; "
@@ -327,6 +327,18 @@ _RECEIVED: Final[dict[Any, Callable[[Any], Any]]] = {
 _DAMAGE: Final = (msgspec.DecodeError, ClusterError, ValueError, KeyError, struct.error, RecursionError)
 """What comes of bytes that are no frame, and of attributes or a public key within one that are none."""
 
+_HARMLESS: Final = (
+    "Expected ",
+    "Input data ",
+    "Invalid UTF-8",
+    "MessagePack data ",
+    "Encoding objects ",
+    "can't serialize ",
+)
+"""How `msgspec` begins what quotes nothing of a frame: types, lengths and places."""
+
+_PLACE: Final = re.compile(r" - at (?:`key` in )?`\$[\[\].\w]*`$")
+
 
 def _checked(what: str, make: Callable[[], _Made]) -> _Made:
     __tracebackhide__ = True
@@ -345,5 +357,8 @@ def _shown(error: Exception) -> str:
         return "text that is no UTF-8"
     if not isinstance(error, msgspec.DecodeError | TypeError | OverflowError):
         return "a damaged key, or a damaged set of attributes"
-    # `msgspec` names types and places, but an unknown word or number it quotes.
-    return re.sub(r"^(Invalid (?:enum )?value) .*?( - at `\$[\[\].\d]*`)?$", r"\1\2", str(error), flags=re.DOTALL)
+    text = str(error)
+    if text.startswith(_HARMLESS):
+        return text
+    place = _PLACE.search(text)  # unknown words, numbers and fields are quoted before it
+    return f"something unknown{place[0] if place else ''}"
