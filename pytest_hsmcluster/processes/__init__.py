@@ -1,0 +1,1 @@
+"""How HSMs live in processes of their own."""
