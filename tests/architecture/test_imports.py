@@ -37,7 +37,7 @@ DOORS = {
     "random": (),
     "secrets": (),
     "uuid": (),
-    "datetime": ("apptime/dates.py",),
+    "datetime": ("apptime/dates.py", "drivers/pace.py"),
     "threading": THREADS,
     "_thread": (),
     "concurrent": ("apptime/threads.py",),
