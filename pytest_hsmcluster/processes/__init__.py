@@ -1,0 +1,1 @@
+"""HSMs as processes of their own, on a real network."""
