@@ -2,12 +2,22 @@
 
 import math
 import time
+from datetime import UTC, datetime
 
 from ..errors import UsageError
 from ..sim.clock import NS
 
 pause = time.sleep
 """Let so many real seconds pass."""
+
+
+def today() -> datetime:
+    """Return the present date and time of this machine, in UTC.
+
+    Certificates are issued by it and judged by OpenSSL, which asks the system. freezegun has no stand-in for this
+    clock, so that both agree under a frozen date too; time-machine has one.
+    """
+    return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC)
 
 
 class RealPace:

@@ -1,1 +1,1 @@
-"""How HSMs live in processes of their own."""
+"""HSMs as processes of their own, on a real network."""

@@ -37,7 +37,7 @@ DOORS = {
     "random": (),
     "secrets": (),
     "uuid": (),
-    "datetime": ("apptime/dates.py",),
+    "datetime": ("apptime/dates.py", "drivers/pace.py", "processes/certificates.py"),
     "threading": THREADS,
     "_thread": (),
     "concurrent": ("apptime/threads.py",),
@@ -47,6 +47,7 @@ DOORS = {
     "select": (),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
     "socket": ("pkcs11/server.py",),
+    "ssl": ("processes/certificates.py",),
     "queue": ("apptime/threads.py",),
     "sched": (),
 }

@@ -5,6 +5,7 @@ No test here reads the wall clock: a fake one stands in its place, which `sleep`
 
 import asyncio
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,7 +13,7 @@ from pytest_hsmcluster.cluster import HsmCluster
 from pytest_hsmcluster.drivers import pace
 from pytest_hsmcluster.drivers.awaiting import AwaitingDriver
 from pytest_hsmcluster.drivers.blocking import BlockingDriver
-from pytest_hsmcluster.drivers.pace import RealPace
+from pytest_hsmcluster.drivers.pace import RealPace, today
 from pytest_hsmcluster.errors import RequestTimeout, UsageError
 from pytest_hsmcluster.sim.clock import NS, HsmClock
 from pytest_hsmcluster.sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
@@ -21,11 +22,17 @@ from pytest_hsmcluster.sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Sch
 class FakeTime:
     """A wall clock that goes only while somebody sleeps."""
 
+    CLOCK_REALTIME = "the date"
+
     def __init__(self):
         self.now_s = 1000.0
         self.slept = []
 
     def monotonic(self):
+        return self.now_s
+
+    def clock_gettime(self, clock):
+        assert clock is self.CLOCK_REALTIME
         return self.now_s
 
     def sleep(self, seconds):
@@ -46,6 +53,12 @@ def scheduler():
     scheduler = Scheduler()
     scheduler.run_ahead = False
     return scheduler
+
+
+def test_today_is_the_machines_date_in_utc(time):
+    """The date knows its time zone, so that nobody takes it for a local one."""
+    time.now_s = 1_735_689_600.25
+    assert today() == datetime(2025, 1, 1, 0, 0, 0, 250_000, UTC)
 
 
 def test_pace_ties_both_times_together(time):
