@@ -1,7 +1,9 @@
 """Which arguments may a cluster have, whoever asks for it?"""
 
 import dataclasses
+import importlib.util
 import inspect
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ from .service.backup import Backup
 from .service.profile import Profile
 from .service.service import MAX_HSMS
 from .sim.clock import Pace, to_ns
+from .sim.scheduler import Scheduler
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def check_arguments(
     config: str | Path | None = None,
     seed: int | None = None,
     keys: str = "random",
-    clock: str = "virtual",
+    clock: str | None = None,
     clock_rate: float = 1.0,
     network: str = "simulated",
     backup: Backup | None = None,
@@ -73,7 +76,7 @@ def check_arguments(
     check_shape(hsms, zones, seed, keys, clock, network, order)
     settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
     Profile().overridden({**settings.overrides, **overrides})
-    pace_of(clock, clock_rate)
+    check_rate(network, clock or "virtual", clock_rate)
 
 
 def check_shape(
@@ -99,11 +102,27 @@ def check_shape(
         raise UsageError(f"order is the number of a hand-over order, 0 or more; got {order!r}")
     for name, value, allowed in (
         ("keys", keys, ("random", "seeded")),
-        ("clock", clock, ("virtual", "real")),
-        ("network", network, ("simulated",)),
+        ("clock", clock or "virtual", ("virtual", "real")),
+        ("network", network, ("simulated", "processes")),
     ):
         if value not in allowed:
             raise UsageError(f"{name} is {' or '.join(map(repr, allowed))}; got {value!r}")
+    if network == "processes":
+        _check_processes(clock)
+
+
+def _check_processes(clock: object) -> None:
+    if clock == "virtual":
+        raise UsageError(
+            'network="processes" has a real clock, because processes wait for nobody\'s simulated time; leave out '
+            'clock="virtual" (clock_rate=20 makes it twenty times faster)'
+        )
+    if not sys.platform.startswith("linux"):
+        raise UsageError(f'network="processes" needs Linux (process file descriptors, epoll); this is {sys.platform}')
+    if importlib.util.find_spec("msgspec") is None:
+        raise UsageError(
+            'network="processes" needs msgspec: python -m pip install "pytest-hsmcluster[processes]"'
+        )
 
 
 _KINDS_OF_OTHERS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
@@ -131,8 +150,31 @@ def check_run(functions: Sequence[object], longest_s: object, most_events: objec
         raise UsageError("run() needs simulated time: a cluster with a real clock has threads wait for real")
 
 
-def pace_of(clock: str, rate: float) -> Pace | None:
+FASTEST = 20
+"""Simulated seconds a real one with processes: a time-out of 20 s is a real second then, long enough for a process."""
+
+
+def check_rate(network: str, clock: str, rate: float) -> None:
+    """Refuse a rate that no real clock can have.
+
+    Raises:
+        UsageError: says what is allowed.
+    """
+    if clock == "real" or network == "processes":
+        from .drivers.pace import RealPace
+
+        RealPace(rate)
+        if network == "processes" and rate > FASTEST:
+            raise UsageError(f'clock_rate is at most {FASTEST} with network="processes"; got {rate!r}')
+
+
+def pace_of(network: str, clock: str, rate: float, scheduler: Scheduler) -> Pace | None:
     """Return what ties simulated time to the wall clock, or None for a virtual clock."""
+    check_rate(network, clock, rate)
+    if network == "processes":
+        from .drivers.reactor import Reactor
+
+        return Reactor(scheduler, rate)
     if clock == "virtual":
         return None
     from .drivers.pace import RealPace

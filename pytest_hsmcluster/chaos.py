@@ -160,7 +160,9 @@ class Chaos(Installer):
 
     def throttle(self, hsm: str) -> Hardship:
         """Have an HSM answer that it is busy (0xBB)."""
-        self._there(hsm).throttled = True
+        found = self._there(hsm)
+        found.throttled = True
+        found.limits_set()
         return self.began("throttled", {"hsm": hsm}, lambda: self._lift("throttled", hsm, self._relax))
 
     def relieve(self, hsm: str) -> None:
@@ -170,14 +172,16 @@ class Chaos(Installer):
 
     def fill(self, hsm: str) -> Hardship:
         """Lower an HSM's key capacity to what is used; makes no keys."""
-        store = self._there(hsm).store
-        store.capacity = len(store)
+        found = self._there(hsm)
+        found.store.capacity = len(found.store)
+        found.limits_set()
         return self.began("full-hsm", {"hsm": hsm}, lambda: self._lift("full-hsm", hsm, self._make_room))
 
     def exhaust_sessions(self, hsm: str) -> Hardship:
         """Lower an HSM's limit of sessions to what is open; opens none."""
         found = self._there(hsm)
         found.session_limit = found.session_count
+        found.limits_set()
         return self.began("full-sessions", {"hsm": hsm}, lambda: self._lift("full-sessions", hsm, self._let_in))
 
     def join(self, zone: str) -> Hardship:
@@ -295,15 +299,19 @@ class Chaos(Installer):
                 self._service.restart(hsm)
 
     def _relax(self, hsm: str) -> None:
-        self._service.hsm(hsm).throttled = False
+        found = self._service.hsm(hsm)
+        found.throttled = False
+        found.limits_set()
 
     def _make_room(self, hsm: str) -> None:
         found = self._service.hsm(hsm)
         found.store.capacity = found.profile.key_capacity
+        found.limits_set()
 
     def _let_in(self, hsm: str) -> None:
         found = self._service.hsm(hsm)
         found.session_limit = found.profile.sessions_per_hsm
+        found.limits_set()
 
     def _one_failure(self, name: str, point: Point, op: str, code: str) -> Hardship:
         _check_answered(name, op)

@@ -42,7 +42,7 @@ from .service.hsm import Hsm, World
 from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
-from .sim.clock import HsmClock, to_ns
+from .sim.clock import HsmClock, Pace, to_ns
 from .sim.entropy import Entropy
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
 
@@ -65,9 +65,9 @@ class HsmCluster:
         config: a `cloudhsm_client.cfg` or `cloudhsm-pkcs11.cfg` to take settings from.
         seed: of everything that is drawn by lot.
         keys: `random` (the system's randomness) or `seeded` (reproducible, where that is cheap).
-        clock: `virtual` or `real`.
-        clock_rate: simulated seconds a real one, for `clock="real"`.
-        network: `simulated`.
+        clock: `virtual` or `real`; None is real with processes, else virtual.
+        clock_rate: simulated seconds a real one, for a real clock; at most 20 with processes.
+        network: `simulated`, or `processes`: each HSM is a process of its own, on TCP with mutual TLS.
         backup: what the HSMs are filled from; see `from_backup`.
         order: which of the hand-over orders of the seed `run` takes, from 0.
         overrides: fields of `Profile` by name; durations also in seconds (`sweep_period_s=30`).
@@ -79,6 +79,7 @@ class HsmCluster:
         id: `cluster-…`.
         seed: as given.
         profile: numbers and switches in force.
+        network_kind: `simulated` or `processes`.
         chaos: break things.  check: assertions.  history: what happened.  clock: simulated time.
         sites: who called what, beside the history.
         minimum: `create_object_minimum_nodes` in force (SDK 3).
@@ -96,7 +97,7 @@ class HsmCluster:
         config: str | Path | None = None,
         seed: int | None = None,
         keys: str = "random",
-        clock: str = "virtual",
+        clock: str | None = None,
         clock_rate: float = 1.0,
         network: str = "simulated",
         backup: Backup | None = None,
@@ -104,6 +105,7 @@ class HsmCluster:
         **overrides: Any,
     ) -> None:
         check_shape(hsms, zones, seed, keys, clock, network, order)
+        clock = clock or ("virtual" if network == "simulated" else "real")
         if backup is not None and not isinstance(backup, Backup):
             raise UsageError(f"backup is what backup() of a cluster returned; got {type(backup).__name__}")
         self.seed = seed or 0
@@ -115,11 +117,11 @@ class HsmCluster:
         self._clients: list[Process] = []
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
-        self._pace = pace_of(clock, clock_rate)
-        note = self._note(hsms)
+        note = self._note(hsms, network, clock)
         forgo_digest = partial(note.setdefault, "no_digest")  # and no method of ours: nobody refers back to the cluster
         self._turnstile = Turnstile(forgo_digest)
         self._scheduler = Scheduler(self._turnstile)
+        self._pace = pace_of(network, clock, clock_rate, self._scheduler)
         self.order = Order(self._entropy.stream(f"order/{order}"))
         self._scheduler.run_ahead = self._pace is None  # whoever runs ahead does not wait for real time
         source: KeySource = SeededSource(self._entropy.stream("keys")) if keys == "seeded" else SystemSource()
@@ -134,8 +136,10 @@ class HsmCluster:
         self.default_password = drawn if backup is None else backup.default_password
         accounts = _first_accounts(self.default_password) if backup is None else backup.accounts
         dealt = [zones[i % len(zones)] for i in range(hsms)]
-        self.service = Service(self._world, self.id, dealt, accounts, self.default_password)
-        self.network = Network(self._world)
+        self.network_kind = network
+        make, self.network = _network(network, self._world, self.id, self._pace, self.seed if keys == "seeded" else None)
+        self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
+        self.network.open()
         self.service.on_reset = self.network.reset
         self.service.on_joined = self.network.announce
         self._world.linked = self.network.reachable
@@ -348,9 +352,12 @@ class HsmCluster:
         self._awaiting.close()
         self.sites.close()
         self._scheduler.end_all()
-        audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
+        try:
+            audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
+        finally:
+            self.network.close()
+            self._world.unplug()
         self._journal.append((Kind.AUDIT, self._scheduler.now_ns, audit))
-        self._world.unplug()
         told = Holdings(self._journal.records).audit()
         assert told == audit, f"the journal says {told}, the HSMs hold {audit}: a mistake in pytest-hsmcluster"
 
@@ -406,16 +413,29 @@ class HsmCluster:
         self._ciphertexts += 1
         return self._ciphertexts
 
-    def _note(self, hsms: int) -> dict[str, Any]:
+    def _note(self, hsms: int, network: str, clock: str) -> dict[str, Any]:
         no_digest = "its clock was real, so instants differ from run to run"
+        if network == "processes":
+            no_digest = "its HSMs were processes, so chance had a say in what came first"
         return {
             "seed": self.seed,
             "sdk": self.profile.sdk,
             "hsms": hsms,
             "create_object_minimum_nodes": self.minimum,
             "availability_check": self.profile.sdk == 5 and self.profile.availability_check,
-            **({"no_digest": no_digest} if self._pace is not None else {}),
+            **({"no_digest": no_digest} if clock == "real" else {}),
         }
+
+
+def _network(
+    kind: str, world: World, cluster: str, pace: Pace | None, seed: int | None
+) -> tuple[Callable[..., Hsm], Network]:
+    """Return what makes HSMs, and what carries calls to them."""
+    if kind == "simulated":
+        return Hsm, Network(world)
+    from .processes.network import processes  # imported late: it brings ssl, sockets and a database
+
+    return processes(world, cluster, pace, seed)
 
 
 def _first_accounts(password: str) -> Accounts:

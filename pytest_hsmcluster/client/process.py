@@ -80,7 +80,7 @@ class Process:
         self._logins = 0
         self._obituary = f"the application process {application!r} has ended"
         self.name = self.world.register.process(application)
-        network.peers[number] = self
+        network.enter(number, self)
 
     def next_generation(self) -> None:
         """Go on as a new Jepsen process, because nobody knows what came of the last call."""
@@ -133,7 +133,7 @@ class Process:
                 return
             self.dead = True
             self._obituary = why or self._obituary
-            self.network.peers.pop(self.number, None)
+            self.network.leave(self.number)
             for hsm in self.service.members:
                 if hsm.alive and not self.network.is_cut(self.application, hsm.id):
                     hsm.close_session(self.number, Cause.SESSION_END)

@@ -76,6 +76,7 @@ class AwaitingDriver:
             self._newest_loop = loop
             self._forget_closed_loops()
         if self._pace is not None:
+            self._pace.look()
             self._scheduler.advance_to(self._pace.reached_ns())
         company = AT_WORK.get(get_ident())
         if company is not None:

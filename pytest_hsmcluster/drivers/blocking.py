@@ -36,6 +36,7 @@ class BlockingDriver:
                 return company.perform(scheduler, flow, lane, what)
             company.catch_up(scheduler)
         if self._pace is not None:
+            self._pace.look()
             scheduler.advance_to(self._pace.reached_ns())
         scheduler.enter()
         try:
@@ -76,11 +77,11 @@ class BlockingDriver:
         task.collect = _collected
         scheduler = self._scheduler
         try:
+            if self._pace is not None:
+                self._pace.drive(scheduler, lambda: task.done)
             while not task.done:
                 if scheduler.idle:
                     raise Stuck(scheduler.who_waits())
-                if self._pace is not None:
-                    self._pace.wait_until(scheduler.next_due_ns() or 0)
                 scheduler.step()
         except BaseException:
             scheduler.end(task)

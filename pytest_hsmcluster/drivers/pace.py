@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ..errors import UsageError
+from ..errors import Stuck, UsageError
 from ..sim.clock import NS
+from ..sim.scheduler import Scheduler
 
 pause = time.sleep
 """Let so many real seconds pass."""
@@ -51,8 +53,29 @@ class RealPace:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
         return (instant_ns - self._origin_ns) / NS / self.rate - (time.monotonic() - self._started_s)
 
-    def wait_until(self, instant_ns: int) -> None:
-        """Sleep until real time has come to a simulated instant."""
+    def wait_until(self, instant_ns: int) -> bool:
+        """Sleep until real time has come to a simulated instant, and return whether it has."""
         early_s = self.early_s(instant_ns)
         if early_s > 0:
             time.sleep(early_s)
+        return True
+
+    def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
+        """Step a scheduler, whose turn the caller has, until `done()`.
+
+        Raises:
+            Stuck: nothing can happen any more.
+        """
+        while not done():
+            if scheduler.idle:
+                raise Stuck(scheduler.who_waits())
+            self.wait_until(scheduler.next_due_ns() or 0)
+            scheduler.step()
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
+        return None
+
+    def look(self) -> bool:
+        """Hand over what has come in from outside, without waiting, and return whether there was something."""
+        return False

@@ -125,6 +125,7 @@ class TrioDriver:
             UsageError: the cluster is closed, or was meanwhile.
         """
         if self._pace is not None:
+            self._pace.look()
             self._scheduler.advance_to(self._pace.reached_ns())
         if (company := AT_WORK.get(get_ident())) is not None:
             company.catch_up(self._scheduler)

@@ -5,6 +5,7 @@ injections in the order in which they were installed, and hands back the first t
 and is not `Pass`; whoever reached the point performs it.  This room knows no HSM.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -108,11 +109,13 @@ class Faults:
     Attributes:
         installed: what is in force, in install order.
         all: everything that was ever installed, in order.
+        on_change: called after a fault was put in or taken out.
     """
 
     def __init__(self, journal: Journal, scheduler: Scheduler, entropy: Entropy) -> None:
         self.installed: list[Injection] = []
         self.all: list[Injection] = []
+        self.on_change: Callable[[], None] | None = None
         self._append = journal.append
         self._scheduler = scheduler
         self._entropy = entropy
@@ -125,7 +128,13 @@ class Faults:
         self.installed.append(injection)
         self.all.append(injection)
         self._at.setdefault(fault.point, []).append(injection)
+        if self.on_change is not None:
+            self.on_change()
         return injection
+
+    def waits_at(self, point: Point) -> bool:
+        """Whether a fault is installed at a point."""
+        return bool(self._at.get(point))
 
     def _dice(self, fault: Fault) -> Stream | None:
         """Return the dice of a fault with a chance.
@@ -148,6 +157,8 @@ class Faults:
                 self.installed.remove(injection)
                 self._at[injection.fault.point].remove(injection)
                 self.let_pass(injection)
+                if self.on_change is not None:
+                    self.on_change()
 
     def let_pass(self, injection: Injection) -> None:
         """Release whoever an injection holds."""
@@ -157,6 +168,7 @@ class Faults:
 
     def let_go(self) -> None:
         """Part from all injections: the cluster has ended."""
+        self.on_change = None
         for injection in self.all:
             injection.let_go()
 

@@ -85,6 +85,22 @@ class Network:
         finally:
             del hsm.inflight[call]
 
+    # -- who is there -----------------------------------------------------------------
+
+    def enter(self, number: int, peer: Peer) -> None:
+        """Take a client in."""
+        self.peers[number] = peer
+
+    def leave(self, number: int) -> None:
+        """Forget a client that has ended."""
+        self.peers.pop(number, None)
+
+    def open(self) -> None:
+        """Carry calls from now on: the first HSMs are there."""
+
+    def close(self) -> None:
+        """Carry nothing any more."""
+
     # -- partitions -----------------------------------------------------------------
 
     def cut(self, a: str, b: str, direction: str = BOTH) -> list[tuple[str, str]]:

@@ -175,6 +175,7 @@ class Administration:
         return user
 
     def _write(self, hsm: Hsm, name: str, type: UserType, action: str) -> None:
+        hsm.users_written()
         world = self._service.world
         world.journal.append((Kind.USER, world.scheduler.now_ns, 0, hsm.id, name, str(type), action))
 

@@ -1,6 +1,7 @@
 """What is one HSM, and how does it serve one request?"""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -212,7 +213,7 @@ class Hsm:
             worked = request.work(self, call)
             if (struck := reach(Point.HSM_COMMIT, call)) is not None:
                 yield from self._trouble.strike(struck, call)
-            answer = request.settle(self, call, worked)
+            answer = self.settle(call, worked)
         except ClusterError as refused:
             code = refused.hsm_code or int(refused.ckr)
             self._log(call, code, RESPONSES.get(code, f"HSM Error: {type(refused).__name__}"))
@@ -225,6 +226,11 @@ class Hsm:
         while self.paused:
             yield self.resumed
         return answer
+
+    def settle(self, call: Call, worked: Any) -> Any:
+        """Do the part of a request that changes this HSM, and return the answer."""
+        assert call.request is not None, "a call of an HSM carries a request"
+        return call.request.settle(self, call, worked)
 
     def _busy(self) -> HsmBusy:
         return HsmBusy(
@@ -249,6 +255,35 @@ class Hsm:
     ) -> None:
         """Add an entry to the audit log."""
         self._audit.append((self.scheduler.now_ns, self.boots, opcode._name_, session, response, text, user, handles))
+
+    # -- power --------------------------------------------------------------------------
+    # An HSM in the test process has no power of its own; one that is a process has (`processes.mirror`).
+
+    def boot(self) -> None:
+        """Get power."""
+
+    def halt(self) -> None:
+        """Lose power at once."""
+
+    def freeze(self) -> None:
+        """Stand still."""
+
+    def thaw(self) -> None:
+        """Go on."""
+
+    def cut_off(self) -> None:
+        """Let everybody learn whom this HSM serves that it has lost power; see `Trouble.interrupt`."""
+        self._trouble.interrupt(self)
+
+    def users_written(self) -> None:
+        """Keep the users that `accounts` has now."""
+
+    def limits_set(self) -> None:
+        """Keep to the limits that a hardship has set."""
+
+    def together(self) -> AbstractContextManager[object]:
+        """Take in the keys that come within the block, all of them or none."""
+        return nullcontext()
 
     # -- what commands need ----------------------------------------------------------
 

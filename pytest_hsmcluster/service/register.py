@@ -39,8 +39,22 @@ class Register:
 
     def material(self, material: Material) -> str:
         """Return "mat-N": equal for equal key material, and for both halves of a pair."""
-        public = material.public() if material.part is CKO.PRIVATE_KEY else material
-        return self._materials.setdefault(public.fingerprint(), f"mat-{len(self._materials) + 1}")
+        return self.named(self.fingerprint(material))
+
+    def named(self, fingerprint: bytes) -> str:
+        """Return "mat-N" of what has this fingerprint."""
+        return self._materials.setdefault(fingerprint, f"mat-{len(self._materials) + 1}")
+
+    @staticmethod
+    def fingerprint(material: Material) -> bytes:
+        """Return what is equal for equal key material, and for both halves of a pair."""
+        return (material.public() if material.part is CKO.PRIVATE_KEY else material).fingerprint()
+
+    def block(self, size: int) -> int:
+        """Set handles aside for somebody who gives them out, and return the first."""
+        first = self._next_handle
+        self._next_handle += size
+        return first
 
     def changed(self, handle: int, attributes: Attributes) -> tuple[tuple[str, Any], ...]:
         """Return what differs from birth, as sorted (CKA name in lower case, value)."""
@@ -57,3 +71,7 @@ class Register:
     def name_of(self, masked: MaskedKey) -> str:
         """Return the birth name that a masked object of this cluster carries."""
         return f"key-{masked.tag}"
+
+    def mat_of(self, masked: MaskedKey) -> str:
+        """Return the material's name of a masked object of this cluster."""
+        return self.mats[masked.handle]

@@ -33,9 +33,16 @@ class Service:
     """
 
     def __init__(
-        self, world: World, cluster_id: str, zones: Sequence[str], accounts: Accounts, default_password: str
+        self,
+        world: World,
+        cluster_id: str,
+        zones: Sequence[str],
+        accounts: Accounts,
+        default_password: str,
+        make: Callable[[str, str, str, World, Accounts], Hsm] = Hsm,
     ) -> None:
         self.world = world
+        self._make = make
         self.cluster_id = cluster_id
         # What is left when no HSM lives and nothing was backed up since: the backup on activation (users, no
         # keys), or the one that the cluster was made from.  User Guide, "Manage backups".
@@ -51,6 +58,7 @@ class Service:
         world.trouble.power = self
         for zone in zones:
             hsm = self._new(zone, accounts.copy())
+            hsm.boot()
             self._state(hsm, Kind.UP, "created")
         if world.profile.sweep:
             self.sweep.start()
@@ -107,6 +115,7 @@ class Service:
         hsm = self.hsm(id)
         if hsm.state is HsmState.LOST:
             return
+        hsm.halt()
         hsm.end_all_sessions(Cause.DESTROY)
         for handle in [*hsm.store.keys, *hsm.store.tombstones]:
             hsm.store.remove(handle, Cause.DESTROY)
@@ -117,6 +126,7 @@ class Service:
         hsm = self.hsm(id)
         if hsm.state is not HsmState.UP:
             raise UsageError(f"{id} is {hsm.state}; only an HSM that is up can be paused")
+        hsm.freeze()
         hsm.state = HsmState.PAUSED
         self._state(hsm, Kind.PAUSED, "pause")
 
@@ -124,6 +134,7 @@ class Service:
         """Let a paused HSM go on; requests that waited are served."""
         hsm = self.hsm(id)
         if hsm.state is HsmState.PAUSED:
+            hsm.thaw()
             hsm.state = HsmState.UP
             self._state(hsm, Kind.UP, "resume")
             self._let_go(hsm)
@@ -202,7 +213,7 @@ class Service:
 
     def _new(self, zone: str, accounts: Accounts) -> Hsm:
         number = len(self.hsms) + 1
-        hsm = Hsm(f"hsm-{number}", zone, f"10.0.0.{9 + number}", self.world, accounts)
+        hsm = self._make(f"hsm-{number}", zone, f"10.0.0.{9 + number}", self.world, accounts)
         self.hsms[hsm.id] = hsm
         return hsm
 
@@ -220,13 +231,14 @@ class Service:
 
     def _off(self, hsm: Hsm, struck: Call | None) -> None:
         if hsm.alive:
+            hsm.halt()
             hsm.end_all_sessions(Cause.CRASH)
             self._cut_off(hsm, HsmState.DOWN, Kind.DOWN, struck)
 
     def _cut_off(self, hsm: Hsm, state: HsmState, kind: Kind, struck: Call | None) -> None:
         hsm.state = state
         self._state(hsm, kind, "fault" if struck is not None else "chaos")
-        self.world.trouble.interrupt(hsm)
+        hsm.cut_off()
         if self.world.profile.crash_peer == "reset":
             self.on_reset(hsm.id)
 
@@ -234,6 +246,7 @@ class Service:
         if hsm.state is HsmState.DOWN:
             hsm.state = HsmState.UP
             hsm.boots += 1
+            hsm.boot()
             self._state(hsm, Kind.UP, "restart")
 
     def _let_go(self, hsm: Hsm) -> None:
@@ -274,12 +287,15 @@ class Service:
         return list(self.backups.values())[-1] if self.backups else self._first_backup, Cause.RESTORE
 
     def _restore(self, hsm: Hsm, backup: Backup, cause: Cause) -> None:
+        hsm.boot()
         hsm.log(Opcode.RESTORE_BEGIN)
         hsm.accounts = backup.accounts.copy()
-        for key in (*backup.keys, *backup.tombstones):
-            hsm.store.insert(self._local(key), cause, source=backup.hsm)
-        for key in backup.tombstones:
-            hsm.store.tombstone(key.handle, cause)
+        hsm.users_written()
+        with hsm.together():
+            for key in (*backup.keys, *backup.tombstones):
+                hsm.store.insert(self._local(key), cause, source=backup.hsm)
+            for key in backup.tombstones:
+                hsm.store.tombstone(key.handle, cause)
         hsm.log(Opcode.RESTORE_END)
 
     def _local(self, key: StoredKey) -> StoredKey:

@@ -36,8 +36,17 @@ class Pace(Protocol):
     def early_s(self, instant_ns: int) -> float:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
 
-    def wait_until(self, instant_ns: int) -> None:
-        """Return when real time has come to a simulated instant."""
+    def wait_until(self, instant_ns: int) -> bool:
+        """Return when real time has come to a simulated instant, or something has come in; whether the former."""
+
+    def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
+        """Step a scheduler, whose turn the caller has, until `done()`."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
+
+    def look(self) -> bool:
+        """Hand over what has come in from outside, and return whether there was something."""
 
 
 class HsmClock:
@@ -93,11 +102,13 @@ class HsmClock:
     def _go_to(self, instant_ns: int) -> None:
         if self._wait is not None and self._wait(instant_ns - self._scheduler.now_ns):
             return
-        if self.pace is not None:
-            while (due_ns := self._scheduler.next_due_ns()) is not None and due_ns < instant_ns:
-                self.pace.wait_until(due_ns)
-                self._scheduler.advance_to(due_ns)
-            self.pace.wait_until(instant_ns)
+        while self.pace is not None:
+            due_ns = self._scheduler.next_due_ns()
+            next_ns = instant_ns if due_ns is None else min(due_ns, instant_ns)
+            if self.pace.wait_until(next_ns):
+                if next_ns == instant_ns:
+                    break
+                self._scheduler.advance_to(next_ns)
         self._scheduler.advance_to(instant_ns)
 
     def __repr__(self) -> str:

@@ -75,7 +75,7 @@ def unmasked(hsm: "Hsm", blob: bytes) -> StoredKey:
     return StoredKey(
         key.handle,
         register.name_of(key),
-        register.mats[key.handle],
+        register.mat_of(key),
         key.material,
         key.attributes,
         key.owner,

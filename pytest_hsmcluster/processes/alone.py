@@ -1,0 +1,379 @@
+"""What is an HSM that has a process and a disk to itself?
+
+The same HSM as in a simulated cluster, carried out by the same code.  What it shared with others there, it has to
+itself: the numbers that it gives to new keys, its time, and a journal that is told to the test process as facts.
+There is one set of faults, and it is in the test process: where one may strike, a request waits and asks.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from ..errors import ClusterError, KeyCapacityReached
+from ..faults.effects import Fail
+from ..faults.points import Point
+from ..history.events import Cause, Kind, Record
+from ..keys.masking import MaskedKey
+from ..keys.material import Material
+from ..service.accounts import Account, Accounts, UserType
+from ..service.audit import RESPONSES, Opcode
+from ..service.calls import Call
+from ..service.commands import masked, unmasked
+from ..service.hsm import Hsm, World
+from ..service.keystore import StoredKey
+from ..service.register import Register
+from ..sim.flow import Flow, Signal
+from ..sim.scheduler import FOREVER_NS, Scheduler
+from .codec import record_of
+from .control import (
+    Asking,
+    Changed,
+    Closed,
+    Fact,
+    Failures,
+    Fate,
+    Gone,
+    Held,
+    Locked,
+    Logged,
+    Opened,
+    Pipe,
+    Reached,
+    Report,
+    Shared,
+    Tombstoned,
+)
+from .database import Database, DiskFull
+
+if TYPE_CHECKING:
+    from ..faults.injector import Injection
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RealScheduler(Scheduler):
+    """A scheduler of a world in which work takes the time that it takes, and nothing can run ahead."""
+
+    def ahead(self, duration_ns: int, limit_ns: int = FOREVER_NS) -> bool:
+        """Go on at once only where there is nothing to wait for."""
+        return duration_ns == 0
+
+
+class Block(Register):
+    """A register of one incarnation of one HSM: it has a block of handles to itself.
+
+    The test process alone knows which birth is the cluster's first, second, …: here a key has its handle for a name.
+    """
+
+    def __init__(self, first_handle: int) -> None:
+        super().__init__()
+        self._next_handle = first_handle
+
+    def birth(self, mat: str, handle: int | None = None) -> tuple[int, str]:
+        """Return handle and name of a new key."""
+        number = self._next_handle
+        self._next_handle += 1
+        return number, _name(number)
+
+    def material(self, material: Material) -> str:
+        """Return what is equal for equal key material."""
+        return self.fingerprint(material).hex()
+
+    def name_of(self, masked: MaskedKey) -> str:
+        """Return the name of a key that comes as a masked object."""
+        return _name(masked.handle)
+
+    def mat_of(self, masked: MaskedKey) -> str:
+        """Return what is equal for equal key material."""
+        return self.material(masked.material)
+
+
+class Reporter:
+    """Collects facts until they are told.  It stands where the journal stands in the test process.
+
+    Attributes:
+        facts: not told yet.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.facts: list[Fact] = []
+        self.hsm: Hsm | None = None
+        self._pipe = pipe
+
+    def append(self, record: Record) -> None:
+        """Take what would be a line of the journal."""
+        kind, fields = record[0], record[2:]
+        if kind == Kind.HELD:
+            op, _, _, handle, cause = fields[:5]
+            assert self.hsm is not None, "keys come to an HSM"
+            key = self.hsm.store.keys[handle]
+            self.facts.append(Held(op, cause, fields[-1], bytes.fromhex(key.mat), record_of(key)))
+        elif kind == Kind.GONE:
+            op, _, _, handle, cause = fields
+            self.facts.append(Gone(op, str(cause), handle))
+        elif kind == Kind.TOMBSTONED:
+            op, _, _, handle, cause = fields
+            self.facts.append(Tombstoned(op, str(cause), handle))
+        elif kind == Kind.ATTRIBUTE:
+            op, _, name, attribute, value = fields
+            self.facts.append(Changed(op, _handle(name), attribute, value))
+        elif kind == Kind.SHARE:
+            op, _, name, user, shared = fields
+            self.facts.append(Shared(op, _handle(name), user, shared))
+        elif kind == Kind.USER:
+            op, _, user, type_, _ = fields
+            self.facts.append(Locked(op, user, type_))
+        else:
+            raise AssertionError(f"an HSM alone writes no {kind}")
+
+    def flush(self) -> None:
+        """Tell what there is to tell."""
+        if self.facts:
+            facts, self.facts = self.facts, []
+            self._pipe.send(Report(0, facts))
+
+    def tell(self, number: int, facts: list[Fact], before: list[Fact]) -> None:
+        """Tell facts that are on the disk, and what came before them."""
+        self.facts = []
+        self._pipe.send(Report(number, before + facts))
+
+
+class Question:
+    """What an armed point answers instead of an injection: ask the test process."""
+
+    __slots__ = ("point",)
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+
+
+class Asker:
+    """Stands where `Faults` and `Trouble` stand in the test process, and asks them.
+
+    Attributes:
+        armed: points at which a fault may strike.
+        numbers: the request that each call came with.
+    """
+
+    def __init__(self, pipe: Pipe, reporter: Reporter, sdk: int) -> None:
+        self.armed: frozenset[str] = frozenset()
+        self.numbers: dict[Call, int] = {}
+        self._pipe = pipe
+        self._reporter = reporter
+        self._sdk = sdk
+        self._waiting: dict[int, Signal] = {}
+        self._asked = 0
+
+    def reach(self, point: Point, call: Call) -> "Injection | None":
+        """Note that a point is passed, or return a question where a fault may strike."""
+        if point in self.armed:
+            return cast("Injection", Question(point))
+        self._reporter.facts.append(
+            Reached(call.op, point, call.op_name, call.command, call.client, call.user, call.key)
+        )
+        return None
+
+    def strike(self, question: Question, call: Call, *, done: bool = False) -> Flow[None]:
+        """Wait for the fate of a request, and meet it.  A kill needs no words.
+
+        Raises:
+            ClusterError: an injected error.
+        """
+        self._asked += 1
+        number, fate_known = self._asked, Signal(f"the fate of {call.command} at {question.point}")
+        self._waiting[number] = fate_known
+        self._reporter.flush()
+        self._pipe.send(Asking(number, self.numbers[call], question.point, done))
+        fate: Fate = yield fate_known
+        if fate.delay_ns:
+            yield fate.delay_ns
+        if fate.error is not None:
+            raise Fail(fate.error).error(hsm=call.hsm, outcome="info" if done else "fail", sdk=self._sdk)
+
+    def meet(self, fate: Fate, scheduler: Scheduler) -> None:
+        """Let a request go on to its fate."""
+        scheduler.fire(self._waiting.pop(fate.number), fate)
+
+
+class HsmAlone(Hsm):
+    """An HSM with a disk: what a command changes is on it before the command is answered.
+
+    Args:
+        database: its disk.
+        reporter: tells what happens.
+        world: of this HSM alone.
+    """
+
+    def __init__(
+        self, id: str, zone: str, ip: str, world: World, accounts: Accounts, database: Database, reporter: Reporter
+    ) -> None:
+        self._reporter = reporter
+        self._database = database
+        super().__init__(id, zone, ip, world, accounts)
+        reporter.hsm = self
+        self._number, _ = database.told
+        self._tried = dict(accounts.failures)
+        self._on_disk: set[int] = set()
+
+    # -- the disk ------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read everything from the disk again; session keys stay."""
+        store = self.store
+        store.keys = {handle: key for handle, key in store.keys.items() if not key.token}
+        store.tombstones = {}
+        self._on_disk = set()
+        for handle, blob, tombstoned in self._database.keys():
+            (store.tombstones if tombstoned else store.keys)[handle] = unmasked(self, blob)
+            self._on_disk.add(handle)
+        users, failures = self._database.users()
+        self.accounts = Accounts(
+            {name: Account(name, UserType(kind), number, digest) for name, kind, number, digest in users}, failures
+        )
+        self._tried = dict(failures)
+
+    def settle(self, call: Call, worked: Any) -> Any:
+        """Do what changes the HSM, then write and tell it.
+
+        Raises:
+            KeyCapacityReached: the disk is full; nothing has changed.
+        """
+        before, self._reporter.facts = self._reporter.facts, []
+        try:
+            answer = super().settle(call, worked)
+        except ClusterError:
+            self._reporter.facts = before + self._reporter.facts
+            raise
+        self.commit(before)
+        return answer
+
+    def order(self, change: Callable[[], None]) -> None:
+        """Carry out a change that the service orders; all of it or nothing.
+
+        Raises:
+            ClusterError: it is refused.
+        """
+        before, self._reporter.facts = self._reporter.facts, []
+        try:
+            change()
+        except ClusterError:
+            self._reporter.facts = before
+            self.load()
+            raise
+        self.commit(before)
+
+    def commit(self, before: list[Fact]) -> None:
+        """Write what has changed, and tell it.
+
+        Raises:
+            KeyCapacityReached: the disk is full; nothing has changed.
+        """
+        facts = self._reporter.facts
+        touched = {_touched(fact): None for fact in facts}
+        touched.pop(None, None)
+        keys = [
+            (handle, masked(self, key), handle in self.store.tombstones)
+            for handle in touched
+            if (key := self.store.keys.get(handle) or self.store.tombstones.get(handle)) is not None and key.token
+        ]
+        kept = [handle for handle, _, _ in keys]
+        gone = [handle for handle in touched if handle in self._on_disk and handle not in kept]
+        if not keys and not gone:
+            self._reporter.facts = before + facts
+            return
+        try:
+            self._database.write(self._number + 1, _encode(Report(self._number + 1, facts)), keys=keys, gone=gone)
+        except DiskFull:
+            self._reporter.facts = before
+            self.load()
+            raise self._full() from None
+        self._number += 1
+        self._on_disk.update(kept)
+        self._on_disk.difference_update(gone)
+        self._reporter.tell(self._number, facts, before)
+
+    def set_users(self, accounts: Accounts) -> None:
+        """Have these users from now on.
+
+        Raises:
+            KeyCapacityReached: the disk is full; nothing has changed.
+        """
+        rows = [(user.name, str(user.type), user.number, user.digest) for user in accounts.users.values()]
+        failures = dict(accounts.failures)
+        try:
+            self._database.write(self._number, _encode(Report(self._number, [])), users=rows, failures=failures)
+        except DiskFull:
+            raise self._full() from None
+        self.accounts, self._tried = accounts, failures
+
+    def limit_disk(self, full: bool) -> None:
+        """Let the disk be full, or no longer."""
+        self._database.limit(full)
+
+    def _full(self) -> KeyCapacityReached:
+        return KeyCapacityReached(f"the disk of {self.id} is full; nothing was written", hsm=self.id)
+
+    # -- what is told besides -----------------------------------------------------------------
+
+    def authenticate(self, user: str, password: str, op: int) -> None:
+        """Check a password; how many bad ones were tried is on the disk."""
+        try:
+            super().authenticate(user, password, op)
+        finally:
+            if self.accounts.failures != self._tried:
+                self._tried = dict(self.accounts.failures)
+                self._number += 1
+                facts: list[Fact] = [*self._reporter.facts, Failures(self._tried)]
+                with suppress(DiskFull):
+                    self._database.write(self._number, _encode(Report(self._number, facts)), failures=self._tried)
+                self._reporter.tell(self._number, facts, [])
+
+    def open_session(self, client: int, user: str) -> None:
+        """Log a client in, and tell it."""
+        super().open_session(client, user)
+        self._reporter.facts.append(Opened(client, self._sessions[client].number, user))
+
+    def close_session(self, client: int, cause: Cause, op: int = 0) -> None:
+        """End a client's session, and tell it."""
+        there = client in self._sessions
+        super().close_session(client, cause, op)
+        if there:
+            self._reporter.facts.append(Closed(client))
+
+    def log(
+        self,
+        opcode: Opcode,
+        session: int = 0,
+        response: int = 0,
+        text: str = RESPONSES[0],
+        user: str | None = None,
+        handles: tuple[int, ...] = (),
+    ) -> None:
+        """Tell an entry of the audit log, which is kept outside, as CloudWatch does."""
+        now_ns = self.scheduler.now_ns
+        self._reporter.facts.append(
+            Logged(now_ns, self.boots, opcode._name_, session, response, text, user, tuple(handles))
+        )
+
+
+def adopted(key: StoredKey) -> StoredKey:
+    """Return a key of the test process under the names that an HSM alone gives."""
+    return replace(key, name=_name(key.handle), mat=Register.fingerprint(key.material).hex())
+
+
+def _touched(fact: Fact) -> int | None:
+    """Return the handle of the key that a fact changed, or None."""
+    if isinstance(fact, Held):
+        return fact.key.handle
+    return fact.handle if isinstance(fact, Gone | Tombstoned | Changed | Shared) else None
+
+
+def _name(handle: int) -> str:
+    return f"key-{handle}"
+
+
+def _handle(name: str) -> int:
+    return int(name[4:])

@@ -1,0 +1,148 @@
+"""How does an HSM process keep its token keys and users, so that they survive it?
+
+In SQLite, with one transaction for each command, which is over before the command is answered.  Keys stand there as
+masked objects: the masking key never is on a disk.  Beside them stands what was last told to the test process, so
+that nothing is in doubt after a kill between the commit and the telling.
+
+A process that is killed loses nothing that it committed: the system has it.  That says nothing about a machine that
+loses power; `synchronous=FULL` asks for that, and no test here can show it.
+"""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+NAME = "hsm.db"
+PAGE_BYTES = 512
+"""The smallest page: each key needs one of its own, so that a full disk has no room for one more key."""
+
+_SCHEMA = """
+CREATE TABLE keys (handle INTEGER PRIMARY KEY, masked BLOB NOT NULL, tombstoned INTEGER NOT NULL, padding BLOB NOT NULL);
+CREATE TABLE users (name TEXT PRIMARY KEY, type TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE failures (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
+CREATE TABLE told (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, report BLOB NOT NULL);
+INSERT INTO told VALUES (1, 0, x'');
+"""
+_PADDING = bytes(PAGE_BYTES)
+
+UserRow = tuple[str, str, int, bytes]
+KeyRow = tuple[int, bytes, bool]
+
+
+class DiskFull(Exception):
+    """There is no room for what was to be written; nothing of it was."""
+
+
+class Database:
+    """The disk of one HSM.
+
+    Args:
+        folder: where the file is, or will be; only its owner may look into it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / NAME
+        fresh = not path.exists()
+        if fresh:
+            path.touch(mode=0o600)
+        self._base = sqlite3.connect(path, isolation_level=None)
+        if fresh:
+            self._base.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        self._base.execute("PRAGMA journal_mode=WAL")
+        self._base.execute("PRAGMA synchronous=FULL")
+        if fresh:
+            self._base.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+
+    @property
+    def told(self) -> tuple[int, bytes]:
+        """Number and text of the last report that belongs to what is written."""
+        number, report = self._base.execute("SELECT number, report FROM told").fetchone()
+        return number, report
+
+    def keys(self) -> list[KeyRow]:
+        """Return the keys in the order of their handles: handle, masked object, whether it is marked for deletion."""
+        rows = self._base.execute("SELECT handle, masked, tombstoned FROM keys ORDER BY handle")
+        return [(handle, masked, bool(tombstoned)) for handle, masked, tombstoned in rows]
+
+    def users(self) -> tuple[list[UserRow], dict[str, int]]:
+        """Return the users in the order in which they were made, and how many bad passwords have been tried."""
+        users = self._base.execute("SELECT name, type, number, digest FROM users ORDER BY rowid").fetchall()
+        return users, dict(self._base.execute("SELECT name, count FROM failures"))
+
+    def write(
+        self,
+        number: int,
+        report: bytes,
+        *,
+        keys: Iterable[KeyRow] = (),
+        gone: Iterable[int] = (),
+        users: Iterable[UserRow] | None = None,
+        failures: dict[str, int] | None = None,
+    ) -> None:
+        """Write what one command has changed, and what will be told of it: all or nothing.
+
+        Raises:
+            DiskFull: there is no room.
+        """
+        base = self._base
+        try:
+            base.execute("BEGIN IMMEDIATE")
+            base.executemany("DELETE FROM keys WHERE handle = ?", [(handle,) for handle in gone])
+            base.executemany(
+                "INSERT INTO keys VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (handle) DO UPDATE SET masked = excluded.masked, tombstoned = excluded.tombstoned",
+                [(handle, masked, tombstoned, _PADDING) for handle, masked, tombstoned in keys],
+            )
+            if users is not None:
+                base.execute("DELETE FROM users")
+                base.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", users)
+            if failures is not None:
+                base.execute("DELETE FROM failures")
+                base.executemany("INSERT INTO failures VALUES (?, ?)", failures.items())
+            base.execute("UPDATE told SET number = ?, report = ?", (number, report))
+            base.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if base.in_transaction:
+                base.execute("ROLLBACK")
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull from None
+            raise
+
+    def limit(self, full: bool) -> None:
+        """Let the disk have no further page, or as many as it likes."""
+        (pages,) = self._base.execute("PRAGMA page_count").fetchone()
+        self._base.execute(f"PRAGMA max_page_count={pages if full else 1 << 30}")
+
+    def check(self) -> str:
+        """Return `ok`, or what SQLite finds wrong."""
+        return "\n".join(row[0] for row in self._base.execute("PRAGMA integrity_check"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+
+class DeadDisk:
+    """The disk of an HSM that is off, for reading; a context manager.
+
+    It reads a copy.  The file alone is not what was committed: the newest of it stands in the write-ahead log, and
+    whoever opens the two of them writes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Database:
+        self._copy = Path(tempfile.mkdtemp(prefix="copy-", dir=self._folder))
+        for suffix in ("", "-wal", "-shm"):
+            part = self._folder / f"{NAME}{suffix}"
+            if part.exists():
+                shutil.copyfile(part, self._copy / part.name)
+        self._database = Database(self._copy)
+        return self._database
+
+    def __exit__(self, *error: object) -> None:
+        self._database.close()
+        shutil.rmtree(self._copy)

@@ -1,0 +1,254 @@
+"""What does an HSM process do from its first order to its end?
+
+It reads its orders from the private pipe, listens on a loopback port for clients that show a certificate, and carries
+out what they ask for.  It ends with the pipe, whatever else happens.
+"""
+
+import os
+import socket
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from ..cryptoki import CKA
+from ..drivers.reactor import LONGEST_NAP_S, Reactor
+from ..errors import ClusterError
+from ..faults.injector import Faults
+from ..history.events import Cause
+from ..history.journal import Journal
+from ..keys.masking import MaskingKey
+from ..keys.source import KeySource, SeededSource, SystemSource
+from ..service.accounts import Account, Accounts, UserType
+from ..service.calls import Call
+from ..service.commands import change_attribute
+from ..service.hsm import World
+from ..service.trouble import Trouble
+from ..sim.clock import NS
+from ..sim.entropy import Stream
+from ..sim.flow import Flow
+from . import control
+from .alone import Asker, Block, HsmAlone, RealScheduler, Reporter, adopted
+from .certificates import Identity, server_context
+from .codec import Malformed, decode_request, encode_answer, key_of
+from .control import Pipe
+from .database import Database
+from .guard import keep_secret
+from .line import PROTOCOL, Frame, Line
+
+LANE = 2
+HANDSHAKE_S = 10
+BACKLOG = 128
+
+
+class Server:
+    """One HSM process.
+
+    Args:
+        pipe: to the test process.
+        begin: its first order.
+    """
+
+    def __init__(self, pipe: Pipe, begin: control.Begin) -> None:
+        self._pipe = pipe
+        self._begin = begin
+        self._scheduler = RealScheduler()
+        self._reactor = Reactor(self._scheduler, begin.rate)
+        self._reactor.begin(begin.now_ns)
+        self._scheduler.now_ns = begin.now_ns
+        self._reporter = Reporter(pipe)
+        self._asker = Asker(pipe, self._reporter, begin.profile.sdk)
+        self._asker.armed = frozenset(begin.points)
+        self._hsm = self._made()
+        self._lines: list[Line] = []
+        self._members = b""
+        context = server_context(
+            Identity(begin.hsm, begin.certificate, begin.private_key),
+            begin.trust_anchor,
+        )
+        context.set_alpn_protocols([PROTOCOL])
+        self._context = context
+        keep_secret()
+        self._door = _listening(begin.port)
+
+    def run(self) -> None:
+        """Serve until the pipe ends."""
+        scheduler, reactor = self._scheduler, self._reactor
+        reactor.watch(self._pipe.fileno(), self._ordered)
+        reactor.watch(self._door.fileno(), self._called)
+        self._pipe.send(control.Ready(self._door.getsockname()[1]))
+        self._ordered()  # what came together with the first order
+        while not self._pipe.ended:
+            due_ns = scheduler.next_due_ns()
+            if due_ns is None:
+                reactor.look(LONGEST_NAP_S)
+            elif reactor.wait_until(due_ns):
+                scheduler.step()
+
+    def _made(self) -> HsmAlone:
+        begin = self._begin
+        profile = begin.profile
+        source: KeySource = SystemSource()
+        if begin.seed is not None:
+            source = SeededSource(Stream(begin.seed, f"keys/{begin.hsm}/{begin.boots}"))
+        world = World(
+            profile,
+            self._scheduler,
+            cast(Journal, self._reporter),
+            cast(Faults, self._asker),
+            Block(begin.first_handle),
+            source,
+            MaskingKey(begin.masking_key),
+        )
+        world.trouble = cast(Trouble, self._asker)
+        database = Database(Path(begin.folder))
+        hsm = HsmAlone(begin.hsm, begin.zone, begin.ip, world, Accounts({}), database, self._reporter)
+        hsm.boots = begin.boots
+        hsm.load()
+        return hsm
+
+    # -- clients --------------------------------------------------------------------------
+
+    def _called(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                sock, address = self._door.accept()
+                self._welcome(sock, address[1])
+
+    def _welcome(self, sock: socket.socket, port: int) -> None:
+        line = Line(sock, self._context, None, self._reactor)
+        self._lines.append(line)
+        now_ns = self._scheduler.now_ns
+        late = self._scheduler.at(now_ns + HANDSHAKE_S * NS, lambda: line.close("the handshake took too long"), LANE)
+
+        def shaken() -> None:
+            self._scheduler.cancel(late)
+            if self._members:
+                line.send(Frame.MEMBERS, self._members)
+
+        def closed(why: str) -> None:
+            self._scheduler.cancel(late)
+            self._lines.remove(line)
+            if why and not line.shaken:
+                self._pipe.send(control.Said(f"refused the client at port {port}: {why}"))
+            elif why:
+                self._pipe.send(control.Said(f"lost the client at port {port}: {why}"))
+
+        line.on_shaken, line.on_closed = shaken, closed
+        line.on_frame = lambda kind, body: self._asked(line, kind, body)
+
+    def _asked(self, line: Line, kind: int, body: bytes) -> None:
+        try:
+            if kind != Frame.REQUEST:
+                raise Malformed(f"a frame of kind {kind}; a client sends requests")
+            number, call = decode_request(body, lane=LANE)
+        except Malformed as error:
+            line.close(f"malformed: {error}")
+            return
+        call.hsm = self._hsm.id
+        self._asker.numbers[call] = number
+        flow = self._served(line, number, call)
+        try:
+            wait = next(flow)
+        except StopIteration:
+            return
+        self._scheduler.adopt(flow, wait, LANE, f"{call.command} of {call.client}")
+
+    def _served(self, line: Line, number: int, call: Call) -> Flow[None]:
+        try:
+            answer: Any = yield from self._hsm.serve(call)
+        except ClusterError as refused:
+            answer = refused.with_traceback(None)
+        finally:
+            del self._asker.numbers[call]
+        body = encode_answer(number, answer)
+        self._reporter.flush()
+        line.send(Frame.ANSWER, body)
+
+    # -- orders ------------------------------------------------------------------------------
+
+    def _ordered(self) -> None:
+        for order in self._pipe.receive():
+            if isinstance(order, control.Fate):
+                self._asker.meet(order, self._scheduler)
+                continue
+            refusal, handles = None, None
+            try:
+                handles = self._carry_out(order)
+            except ClusterError as refused:
+                refusal = encode_answer(0, refused.with_traceback(None))
+            self._reporter.flush()
+            self._pipe.send(control.Done(order.number, refusal, handles))
+
+    def _carry_out(self, order: Any) -> list[tuple[int, bool, bool]] | None:
+        hsm = self._hsm
+        if isinstance(order, control.Arm):
+            self._asker.armed = frozenset(order.points)
+        elif isinstance(order, control.Limits):
+            hsm.throttled, hsm.session_limit = order.throttled, order.sessions
+            hsm.store.capacity = order.capacity
+            hsm.limit_disk(order.disk_full)
+        elif isinstance(order, control.Insert):
+            hsm.order(lambda: self._take_in(order))
+        elif isinstance(order, control.Remove):
+            hsm.order(lambda: self._forget(order))
+        elif isinstance(order, control.Change):
+            attribute = CKA(order.attribute)
+            hsm.order(lambda: change_attribute(hsm, order.handle, attribute, order.value, 0, by_officer=True))
+        elif isinstance(order, control.Close):
+            hsm.close_session(order.client, Cause(order.cause))
+        elif isinstance(order, control.Users):
+            users = {u.name: Account(u.name, UserType(u.type), u.number, u.digest) for u in order.users}
+            hsm.set_users(Accounts(users, dict(order.failures)))
+        elif isinstance(order, control.Members):
+            self._members = order.body
+            for line in self._lines.copy():
+                if line.shaken:
+                    line.send(Frame.MEMBERS, self._members)
+        else:
+            return [(handle, token, tombstoned) for _, handle, token, tombstoned in hsm.audit()[2]]
+        return None
+
+    def _take_in(self, order: control.Insert) -> None:
+        store, cause = self._hsm.store, Cause(order.cause)
+        for record in order.keys:
+            store.insert(adopted(key_of(record)), cause, source=order.source)
+        for handle in order.tombstones:
+            store.tombstone(handle, cause)
+
+    def _forget(self, order: control.Remove) -> None:
+        store = self._hsm.store
+        if order.handle in store.keys or order.handle in store.tombstones:
+            store.remove(order.handle, Cause(order.cause))
+
+
+def _listening(port: int) -> socket.socket:
+    """Return a socket that listens on a loopback port: the wanted one if it is free, else one that the system chose."""
+    for wanted in (port, 0):
+        door = socket.socket()
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.setblocking(False)
+        try:
+            door.bind(("127.0.0.1", wanted))
+            door.listen(BACKLOG)
+        except OSError:
+            door.close()
+            if not wanted:
+                raise
+        else:
+            return door
+    raise AssertionError("port 0 is free or an error")
+
+
+def main(end: socket.socket) -> None:
+    """Be an HSM process until the pipe ends."""
+    pipe = Pipe(end, control.decode_order)
+    begin = pipe.wait(LONGEST_NAP_S)
+    if begin is None:
+        os._exit(1)
+    try:
+        Server(pipe, begin).run()
+    except BaseException:
+        pipe.send(control.Broken(traceback.format_exc()))
+        os._exit(1)
+    os._exit(0)
