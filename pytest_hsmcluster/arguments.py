@@ -120,9 +120,7 @@ def _check_processes(clock: object) -> None:
     if not sys.platform.startswith("linux"):
         raise UsageError(f'network="processes" needs Linux (process file descriptors, epoll); this is {sys.platform}')
     if importlib.util.find_spec("msgspec") is None:
-        raise UsageError(
-            'network="processes" needs msgspec: python -m pip install "pytest-hsmcluster[processes]"'
-        )
+        raise UsageError('network="processes" needs msgspec: python -m pip install "pytest-hsmcluster[processes]"')
 
 
 _KINDS_OF_OTHERS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

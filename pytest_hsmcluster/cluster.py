@@ -137,7 +137,9 @@ class HsmCluster:
         accounts = _first_accounts(self.default_password) if backup is None else backup.accounts
         dealt = [zones[i % len(zones)] for i in range(hsms)]
         self.network_kind = network
-        make, self.network = _network(network, self._world, self.id, self._pace, self.seed if keys == "seeded" else None)
+        make, self.network = _network(
+            network, self._world, self.id, self._pace, self.seed if keys == "seeded" else None
+        )
         self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
         self.network.open()
         self.service.on_reset = self.network.reset

@@ -14,9 +14,9 @@ IN_SERVICE = (
         HSM,
         """            if (struck := reach(Point.HSM_COMMIT, call)) is not None:
                 yield from self._trouble.strike(struck, call)
-            answer = request.settle(self, call, worked)
+            answer = self.settle(call, worked)
 """,
-        """            answer = request.settle(self, call, worked)
+        """            answer = self.settle(call, worked)
             if (struck := reach(Point.HSM_COMMIT, call)) is not None:
                 yield from self._trouble.strike(struck, call)
 """,
@@ -123,7 +123,7 @@ IN_SERVICE = (
     Mistake(
         "requests-survive-a-crash",
         SERVICE,
-        "        self.world.trouble.interrupt(hsm)\n",
+        "        hsm.cut_off()\n",
         "",
         "what an HSM was working on is done although its power went off",
     ),

@@ -90,7 +90,7 @@ def test_smallest_and_largest_cluster_work(hsms):
         ({"seed": True}, "seed is a whole number; got True"),
         ({"keys": "fixed"}, "keys is 'random' or 'seeded'; got 'fixed'"),
         ({"clock": "wall"}, "clock is 'virtual' or 'real'; got 'wall'"),
-        ({"network": "tcp"}, "network is 'simulated'; got 'tcp'"),
+        ({"network": "tcp"}, "network is 'simulated' or 'processes'; got 'tcp'"),
         ({"clock": "real", "clock_rate": 0}, "rate is a number above 0"),
         ({"clock": "real", "clock_rate": float("inf")}, "rate is a number above 0"),
         ({"sdk": 4}, "sdk"),

@@ -166,9 +166,16 @@ class AwaitingDriver:
         handle = self._pumps.pop(loop, None)
         if handle is not None:
             handle.cancel()
+            self._stop_reading(loop)
+
+    def _stop_reading(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a loop watch no longer what may come in from outside."""
+        if self._pace is not None and (fd := self._pace.fileno()) is not None and not loop.is_closed():
+            loop.remove_reader(fd)
 
     def _pump(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
         del self._pumps[loop]
+        self._stop_reading(loop)
         if turns > 1:
             self._pumps[loop] = loop.call_soon(self._pump, loop, turns - 1)
             return
@@ -181,7 +188,11 @@ class AwaitingDriver:
                     raise Stuck(scheduler.who_waits())
                 due_ns = scheduler.next_due_ns() or 0
                 if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
+                    if self._pace.look():
+                        continue
                     self._pumps[loop] = loop.call_later(early_s, self._pump, loop, 1)
+                    if (fd := self._pace.fileno()) is not None:
+                        loop.add_reader(fd, self._arm, loop, 1)
                     return
                 scheduler.step()
         except Exception as error:

@@ -11,6 +11,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..errors import Stuck
 from ..sim.scheduler import Scheduler
@@ -157,7 +158,8 @@ class Reactor(RealPace):
             scheduler.now_ns = max(scheduler.now_ns, reached_ns if due_ns is None else min(due_ns, reached_ns))
             for fd, events in came:
                 if fd == self._bell:
-                    os.eventfd_read(fd)
+                    with suppress(BlockingIOError):  # another thread heard it first
+                        os.eventfd_read(fd)
                 elif (ready := self._ready.get(fd)) is not None:
                     if events & select.EPOLLOUT:
                         ready[1]()

@@ -245,8 +245,12 @@ class TrioDriver:
             while self._awaited_in(run):
                 early_s = self._step_until_told(run)
                 if early_s > 0:
-                    with trio.CancelScope() as run.nap:
-                        await trio.sleep(early_s)
+                    fd = self._pace.fileno() if self._pace is not None else None
+                    with trio.move_on_after(early_s) as run.nap:
+                        if fd is None:
+                            await trio.sleep_forever()
+                        else:
+                            await trio.lowlevel.wait_readable(fd)
                     run.nap = None
                 await _all_have_acted()
         run.pumped = False
@@ -263,6 +267,8 @@ class TrioDriver:
                         raise Stuck(scheduler.who_waits())
                     due_ns = scheduler.next_due_ns() or 0
                     if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
+                        if self._pace.look():
+                            continue
                         return early_s
                     scheduler.step()
             finally:

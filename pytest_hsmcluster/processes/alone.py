@@ -226,7 +226,7 @@ class HsmAlone(Hsm):
         store.keys = {handle: key for handle, key in store.keys.items() if not key.token}
         store.tombstones = {}
         self._on_disk = set()
-        for handle, blob, tombstoned in self._database.keys():
+        for handle, blob, tombstoned in self._database.rows():
             (store.tombstones if tombstoned else store.keys)[handle] = unmasked(self, blob)
             self._on_disk.add(handle)
         users, failures = self._database.users()
@@ -272,8 +272,7 @@ class HsmAlone(Hsm):
             KeyCapacityReached: the disk is full; nothing has changed.
         """
         facts = self._reporter.facts
-        touched = {_touched(fact): None for fact in facts}
-        touched.pop(None, None)
+        touched = {handle: None for fact in facts if (handle := _touched(fact)) is not None}
         keys = [
             (handle, masked(self, key), handle in self.store.tombstones)
             for handle in touched

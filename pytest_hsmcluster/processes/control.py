@@ -18,7 +18,7 @@ from ..service.profile import Profile
 from .codec import KeyRecord
 
 
-class Message(msgspec.Struct, array_like=True, tag=True, tag_field="message", frozen=True, gc=False):
+class Message(msgspec.Struct, array_like=True, tag=True, tag_field="message", gc=False):
     """Anything that is sent."""
 
     def __repr__(self) -> str:

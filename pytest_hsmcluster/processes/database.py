@@ -19,7 +19,8 @@ PAGE_BYTES = 512
 """The smallest page: each key needs one of its own, so that a full disk has no room for one more key."""
 
 _SCHEMA = """
-CREATE TABLE keys (handle INTEGER PRIMARY KEY, masked BLOB NOT NULL, tombstoned INTEGER NOT NULL, padding BLOB NOT NULL);
+CREATE TABLE keys
+    (handle INTEGER PRIMARY KEY, masked BLOB NOT NULL, tombstoned INTEGER NOT NULL, padding BLOB NOT NULL);
 CREATE TABLE users (name TEXT PRIMARY KEY, type TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL);
 CREATE TABLE failures (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE told (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, report BLOB NOT NULL);
@@ -61,7 +62,7 @@ class Database:
         number, report = self._base.execute("SELECT number, report FROM told").fetchone()
         return number, report
 
-    def keys(self) -> list[KeyRow]:
+    def rows(self) -> list[KeyRow]:
         """Return the keys in the order of their handles: handle, masked object, whether it is marked for deletion."""
         rows = self._base.execute("SELECT handle, masked, tombstoned FROM keys ORDER BY handle")
         return [(handle, masked, bool(tombstoned)) for handle, masked, tombstoned in rows]

@@ -48,9 +48,7 @@ class Line:
         closed: whether it has ended.
     """
 
-    def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, server_name: str | None, reactor: Reactor
-    ) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str | None, reactor: Reactor) -> None:
         sock.setblocking(False)
         self.on_shaken: Callable[[], None] = _nothing
         self.on_frame: Callable[[int, bytes], None] = _nobody

@@ -144,7 +144,7 @@ class HsmMirror(Hsm):
             held = self.link.ask(lambda number: control.Audit(number)).handles or []
         elif self.state is HsmState.DOWN:
             with DeadDisk(self._home.folder(self.id)) as disk:
-                held = [(handle, True, tombstoned) for handle, _, tombstoned in disk.keys()]
+                held = [(handle, True, tombstoned) for handle, _, tombstoned in disk.rows()]
         else:
             held = []
         names = self.register.names

@@ -293,5 +293,3 @@ def _not_moved(hsm: str) -> None:
 
 def _unheard(why: str) -> None:
     """Nobody asks why."""
-
-

@@ -28,7 +28,9 @@ THREADS = tuple(
     )
 )
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "patching", "threads"))
-THREADS += ("pkcs11/server.py",)
+THREADS += ("pkcs11/server.py", "drivers/reactor.py", "processes/spawner.py")
+
+SOCKETS = tuple(f"processes/{name}.py" for name in ("control", "line", "network", "server", "spawner"))
 
 DOORS = {
     "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/dates.py", "apptime/neighbours.py"),
@@ -42,12 +44,15 @@ DOORS = {
     "_thread": (),
     "concurrent": ("apptime/threads.py",),
     "multiprocessing": (),
-    "subprocess": (),
-    "signal": (),
-    "select": (),
+    "subprocess": ("processes/spawner.py",),
+    "signal": ("processes/guard.py", "processes/link.py", "processes/spawner.py"),
+    "select": ("drivers/reactor.py", "processes/control.py", "processes/link.py"),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
-    "socket": ("pkcs11/server.py",),
-    "ssl": ("processes/certificates.py",),
+    "socket": (
+        "pkcs11/server.py",
+        *(f"processes/{name}.py" for name in ("control", "line", "network", "server", "spawner")),
+    ),
+    "ssl": ("processes/certificates.py", "processes/line.py", "processes/rack.py"),
     "queue": ("apptime/threads.py",),
     "sched": (),
 }

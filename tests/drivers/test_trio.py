@@ -427,6 +427,15 @@ class MockPace:
     def wait_until(self, instant_ns):
         raise NotImplementedError
 
+    def drive(self, scheduler, done):
+        raise NotImplementedError
+
+    def fileno(self):
+        return None
+
+    def look(self):
+        return False
+
 
 @pytest.fixture
 def clock():

@@ -29,7 +29,7 @@ def collected(run, *decorated: str, **more):
         ("hsm_cluster(seed='x')", "seed is a whole number; got 'x'"),
         ("hsm_cluster(keys='real')", "keys is 'random' or 'seeded'; got 'real'"),
         ("hsm_cluster(clock='fast')", "clock is 'virtual' or 'real'; got 'fast'"),
-        ("hsm_cluster(network='tcp')", "network is 'simulated'; got 'tcp'"),
+        ("hsm_cluster(network='tcp')", "network is 'simulated' or 'processes'; got 'tcp'"),
         ("hsm_cluster(sweep_period_s=-1)", "sweep_period_s is a number of seconds, 0 or more; got -1"),
         ("hsm_cluster(fips=1)", "fips is True or False; got 1"),
         ("hsm_cluster(create_object_minimum_nodes=2)", "create_object_minimum_nodes is a setting of SDK 3"),
