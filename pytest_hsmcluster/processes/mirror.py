@@ -34,6 +34,9 @@ class Home(Protocol):
     def folder(self, hsm: str) -> Any:
         """Return the folder of an HSM's disk."""
 
+    def up(self, mirror: "HsmMirror") -> None:
+        """An HSM's process listens."""
+
     def asked(self, mirror: "HsmMirror", question: control.Asking) -> None:
         """A request waits at an armed point of an HSM."""
 
@@ -160,6 +163,7 @@ class HsmMirror(Hsm):
             if fresh:
                 self.users_written()
             self.limits_set()
+            self._home.up(self)
 
     def halt(self) -> None:
         """Kill its process; what that had committed and not told yet is read from its disk."""
@@ -198,7 +202,7 @@ class HsmMirror(Hsm):
 
     def limits_set(self) -> None:
         """Have its process keep to the limits that a hardship has set."""
-        self._order(
+        self.order(
             lambda number: control.Limits(
                 number, self.throttled, self.store.capacity, self.session_limit, self.disk_full
             )
@@ -212,12 +216,12 @@ class HsmMirror(Hsm):
         """Have requests wait for their fate at these points, and at no others, from now on."""
         if points != self._armed:
             self._armed = points
-            self._order(lambda number: control.Arm(number, points))
+            self.order(lambda number: control.Arm(number, points))
 
     def close_session(self, client: int, cause: Cause, op: int = 0) -> None:
         """End a client's session."""
         with suppress(ClusterError):
-            self._order(lambda number: control.Close(number, client, str(cause)))
+            self.order(lambda number: control.Close(number, client, str(cause)))
 
     def end_all_sessions(self, cause: Cause) -> None:
         """Write down that every session ended with its process."""
@@ -228,7 +232,7 @@ class HsmMirror(Hsm):
         """Change an attribute of a key, as an officer does."""
         self.link.ask(lambda number: control.Change(number, key.handle, CKA[name.upper()], value))
 
-    def _order(self, make: Any) -> None:
+    def order(self, make: Any) -> None:
         """Give an order; one that stands still carries it out when it goes on."""
         if self.link.frozen:
             self.link.post(make)

@@ -77,6 +77,7 @@ class ProcessNetwork(Network):
         self._detours: dict[tuple[str, str], Address] = {}
         self._seen: set[tuple[str, str]] = set()
         rack.call = self._calls.__getitem__
+        rack.on_moved = lambda hsm: self.on_moved(hsm)
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""

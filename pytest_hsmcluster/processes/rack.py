@@ -100,7 +100,7 @@ class Rack:
         self._ports = {id: port for id, port in {**self._ports, **there}.items() if id not in lost}
         body = msgspec.msgpack.encode(self._ports)
         for mirror in running.values():
-            mirror.link.post(lambda number: Members(number, body))
+            mirror.order(lambda number: Members(number, body))
 
     def arm(self) -> None:
         """Have requests wait for their fate where a fault may strike now."""
@@ -151,6 +151,13 @@ class Rack:
                 self._armed(),
             )
         )
+
+    def up(self, mirror: HsmMirror) -> None:
+        """An HSM's process listens: on the port that it had before, if that was free."""
+        before = self._ports.get(mirror.id)
+        if before is not None and before != mirror.link.port:
+            self.announce()
+            self.on_moved(mirror.id)
 
     def asked(self, mirror: HsmMirror, question: Asking) -> None:
         """A request waits at an armed point: write that it is there, and decide what becomes of it."""
