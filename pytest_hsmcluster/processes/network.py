@@ -152,7 +152,7 @@ class ProcessNetwork(Network):
         return "127.0.0.1", self._rack.members()[hsm]
 
     def detour(self, client: str, hsm: str, address: Address | None) -> None:
-        """Open an application's connections to an HSM to this address from now on; open ones are closed.
+        """Open an application's connections to an HSM to this address from now on; open ones are replaced.
 
         Args:
             client: the application.
@@ -245,12 +245,13 @@ class ProcessNetwork(Network):
     def _lost(self, session: int, connection: Connection) -> None:
         """A connection has ended: whoever waits there gets no answer, and with the last one the HSM is lost."""
         connections = self._connections.get((session, connection.hsm), [])
-        if connection in connections:
+        kept = connection in connections
+        if kept:
             connections.remove(connection)
         answered, connection.answered = connection.answered, None
         if answered is not None:
             self._scheduler.fire(answered, Silence.RESET)
-        elif not connections and (peer := self.peers.get(session)) is not None:
+        elif kept and not connections and (peer := self.peers.get(session)) is not None:
             peer.connection_lost(connection.hsm)
 
     def _learned(self, session: int, body: bytes) -> None:
