@@ -136,16 +136,22 @@ class HsmCluster:
         self.default_password = drawn if backup is None else backup.default_password
         accounts = _first_accounts(self.default_password) if backup is None else backup.accounts
         dealt = [zones[i % len(zones)] for i in range(hsms)]
+        self._driver = BlockingDriver(self._scheduler, self._pace)
+        self.join_application()  # refused before there is anything that must be closed
         self.network_kind = network
-        make, self.network = _network(
-            network, self._world, self.id, self._pace, self.seed if keys == "seeded" else None
-        )
-        self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
-        self.network.open()
+        key_seed = self.seed if keys == "seeded" else None
+        make, self.network = _network(network, self._world, self.id, self._pace, key_seed)
+        try:
+            self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
+            self.network.open()
+            if backup is not None:
+                self.service.load(backup)
+        except BaseException:
+            self.network.close()
+            raise
         self.service.on_reset = self.network.reset
         self.service.on_joined = self.network.announce
         self._world.linked = self.network.reachable
-        self._driver = BlockingDriver(self._scheduler, self._pace)
         self._awaiting = AwaitingDriver(self._scheduler, self._pace)
         self._awaiting.drawn = forgo_digest
         self.clock = HsmClock(self._scheduler, self._pace, self._driver.wait)
@@ -157,9 +163,6 @@ class HsmCluster:
             self.history, backups=lambda: {b.id: b.key_names for b in backups.values()}, sites=self.sites
         )
         self.admin = Administration(self.service)
-        if backup is not None:
-            self.service.load(backup)
-        self.join_application()
 
     @classmethod
     def from_backup(cls, backup: Backup, hsms: int = 3, **arguments: Any) -> "HsmCluster":
