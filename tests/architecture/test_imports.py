@@ -29,24 +29,26 @@ THREADS = tuple(
 )
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "patching", "threads"))
 THREADS += ("pkcs11/server.py",)
+THREADS += ("toxiproxy/server.py",)  # a lock: connections are opened on whatever thread
+THREADS += ("toxiproxy/starting.py",)  # the system kills the server with the thread that has started it
 
 DOORS = {
     "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/dates.py", "apptime/neighbours.py"),
     "asyncio": ("drivers/awaiting.py",),
     "trio": ("drivers/trio_awaiting.py", "drivers/trio_family.py"),
     "random": (),
-    "secrets": (),
+    "secrets": ("toxiproxy/names.py",),  # names on a server that others use, too
     "uuid": (),
     "datetime": ("apptime/dates.py",),
     "threading": THREADS,
     "_thread": (),
     "concurrent": ("apptime/threads.py",),
     "multiprocessing": (),
-    "subprocess": (),
+    "subprocess": ("toxiproxy/starting.py",),
     "signal": (),
     "select": (),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
-    "socket": ("pkcs11/server.py",),
+    "socket": ("pkcs11/server.py", "toxiproxy/server.py"),
     "queue": ("apptime/threads.py",),
     "sched": (),
 }
