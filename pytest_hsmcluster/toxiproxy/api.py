@@ -16,8 +16,6 @@ Through `toxiproxy-python` 0.1.1, of which only the layer that speaks HTTP is us
 
 import ipaddress
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,42 +24,13 @@ from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
 from ..errors import UsageError
+from .answers import NotThere, Proxy, Toxic, ToxiproxyError
 from .roads import Address
 
 TIMEOUT_S: Final = (5.0, 30.0)
 """To connect, and to be answered: the server itself gives up after 25 s."""
 
 _DIRECT: Final = {"http": None, "https": None, "all": None}
-
-
-class ToxiproxyError(Exception):
-    """The Toxiproxy server does not answer, or refuses what it was asked."""
-
-
-class NotThere(ToxiproxyError):
-    """The server knows no proxy or toxic of that name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Toxic:
-    """A toxic as the server has it; `attributes` in its own names and units."""
-
-    name: str
-    type: str
-    stream: str
-    toxicity: float
-    attributes: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy as the server has it."""
-
-    name: str
-    listen: Address
-    upstream: str
-    enabled: bool
-    toxics: tuple[Toxic, ...]
 
 
 class Api:

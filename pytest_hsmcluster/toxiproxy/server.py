@@ -6,14 +6,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import UsageError
 from . import toxics
-from .api import Api, NotThere, Toxic, ToxiproxyError
+from .answers import NotThere, Toxic, ToxiproxyError
 from .names import Names, is_leftover
 from .roads import Address, Roads
 from .toxics import BOTH, Poison
+
+if TYPE_CHECKING:
+    pass
 
 
 class Trouble:
@@ -96,7 +99,9 @@ class ToxiproxyServer:
     """
 
     def __init__(self, url: str, worker: str = "main") -> None:
-        self._api = Api(url)
+        from .api import Api  # it needs an extra of this package, and time: scenarios know this module without
+
+        self._api: Api = Api(url)
         self.url = self._api.url
         self._names = Names(worker)
         self._lock = RLock()  # connections are opened on whatever thread
@@ -337,15 +342,16 @@ class ToxiproxyServer:
         roads = self._roads
         if roads is None:
             return
+        upstream = roads.upstream(hsm)  # like detour() without our lock: it may want one of its own
         with self._lock:
             way = self._ways.get((client, hsm))
             if way is None:
-                proxy = self._api.create(self._names.new(client, hsm), roads.upstream(hsm))
+                proxy = self._api.create(self._names.new(client, hsm), upstream)
                 way = self._ways[client, hsm] = _Way(client, hsm, proxy.name, proxy.listen)
                 for trouble in self._troubles:
                     if trouble.strikes(client, hsm):
                         self._apply(trouble, way)
-        roads.detour(client, hsm, way.address)  # without the lock: it may want one of its own
+        roads.detour(client, hsm, way.address)
 
     def _moved(self, hsm: str) -> None:
         roads = self._roads

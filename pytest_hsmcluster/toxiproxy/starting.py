@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from .api import Api, ToxiproxyError
+from .answers import ToxiproxyError
+from .api import Api
 
 VARIABLE: Final = "TOXIPROXY_URL"
 PROGRAM: Final = "toxiproxy-server"

@@ -3,7 +3,8 @@
 import pytest
 
 from pytest_hsmcluster.errors import UsageError
-from pytest_hsmcluster.toxiproxy.api import Api, ToxiproxyError
+from pytest_hsmcluster.toxiproxy.answers import ToxiproxyError
+from pytest_hsmcluster.toxiproxy.api import Api
 from pytest_hsmcluster.toxiproxy.server import ToxiproxyServer
 
 from .conftest import EchoRoads, is_silent, read

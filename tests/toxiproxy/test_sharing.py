@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from pytest_hsmcluster.toxiproxy.api import Api, NotThere, Toxic, ToxiproxyError
+from pytest_hsmcluster.toxiproxy.answers import NotThere, Toxic, ToxiproxyError
+from pytest_hsmcluster.toxiproxy.api import Api
 from pytest_hsmcluster.toxiproxy.names import Names, is_leftover
 from pytest_hsmcluster.toxiproxy.server import ToxiproxyServer
 

@@ -12,7 +12,8 @@ import pytest
 
 from pytest_hsmcluster.errors import UsageError
 from pytest_hsmcluster.toxiproxy import starting
-from pytest_hsmcluster.toxiproxy.api import Api, ToxiproxyError
+from pytest_hsmcluster.toxiproxy.answers import ToxiproxyError
+from pytest_hsmcluster.toxiproxy.api import Api
 from pytest_hsmcluster.toxiproxy.starting import NoServer, StartedServer, install_command, program, serving
 
 from .conftest import PATIENCE_S
