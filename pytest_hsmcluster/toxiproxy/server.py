@@ -344,6 +344,8 @@ class ToxiproxyServer:
             return
         upstream = roads.upstream(hsm)  # like detour() without our lock: it may want one of its own
         with self._lock:
+            if self._roads is not roads:  # detached meanwhile
+                return
             way = self._ways.get((client, hsm))
             if way is None:
                 proxy = self._api.create(self._names.new(client, hsm), upstream)
@@ -352,6 +354,8 @@ class ToxiproxyServer:
                     if trouble.strikes(client, hsm):
                         self._apply(trouble, way)
         roads.detour(client, hsm, way.address)
+        if self._roads is not roads:
+            roads.detour(client, hsm, None)
 
     def _moved(self, hsm: str) -> None:
         roads = self._roads

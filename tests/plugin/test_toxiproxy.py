@@ -131,7 +131,7 @@ def test_each_worker_starts_its_own_where_none_is_named(run, shared, monkeypatch
     """On a port of its own, and it is gone afterwards."""
     monkeypatch.delenv("TOXIPROXY_URL")
     source = """
-        import pytest, time
+        import pytest
 
         @pytest.mark.parametrize("number", range(4))
         def test_url(hsm_toxiproxy, number, worker_id):
