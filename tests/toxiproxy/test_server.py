@@ -272,3 +272,10 @@ def test_a_server_that_has_gone_is_an_error_that_says_so(roads):
         server.attach(roads)
         roads.connect()
     assert roads.detours == {}
+
+
+def test_an_hsm_that_is_off_accepts_and_closes(proxied, roads):
+    """Behind a proxy nothing is refused: the docs say so."""
+    assert talk(roads.connect()) == b"ping"
+    roads.echoes["hsm-1"].close()
+    assert read(roads.connect(), 1) == b""
