@@ -9,7 +9,7 @@ MINUTES ?= 10
 SANITIZED ?= tests/pkcs11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest same determinism mutants bench campaign sanitize fuzz clean
+.PHONY: help demo test lint cover oldest same determinism mutants bench campaign sanitize fuzz toxiproxy clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -85,6 +85,8 @@ fuzz: $(VENV)/installed ## fuzz both ends of the PKCS#11 frames, each for MINUTE
 	  -close_fd_mask=2 -print_final_stats=1 -artifact_prefix=$(VENV)/fuzz/
 	$(BIN)/python -m tests.pkcs11.fuzz.python_end $(MINUTES)
 
+toxiproxy: $(BIN)/toxiproxy-server ## build a real Toxiproxy server for the tests that need one; needs Go 1.19 or newer
+
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-oldest .venv-determinism build dist .coverage*
 
@@ -104,6 +106,11 @@ $(VENV)-oldest/installed: pyproject.toml tests/oldest.txt $(VENV)/installed
 	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-oldest/bin/python -m pip install --quiet --editable '.[test]' --constraint tests/oldest.txt
 	@touch $@
+
+# Another version: toxiproxy/starting.py names it too, for those who have no Makefile.
+$(BIN)/toxiproxy-server: | $(VENV)/installed
+	GOBIN=$(CURDIR)/$(BIN) go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.8.0
+	mv $(BIN)/server $@
 
 $(VENV)/bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -25,14 +25,21 @@ from .service.service import Service
 from .sim.clock import to_ns
 from .sim.flow import Flow
 from .sim.scheduler import SERVICE_LANE
+from .toxiproxy.scenarios import LINKS
+from .toxiproxy.server import ToxiproxyServer
 
 
 @one_at_a_time
 class Chaos(Installer):
-    """Breaks one cluster on purpose: named hardships, and single faults through `inject`."""
+    """Breaks one cluster on purpose: named hardships, and single faults through `inject`.
+
+    Attributes:
+        toxiproxy: stands between applications and HSM processes, or None; `slow-link` and its like need it.
+    """
 
     def __init__(self, service: Service, network: Network, minimum: int) -> None:
-        super().__init__(service, SCENARIOS)
+        super().__init__(service, {**SCENARIOS, **LINKS})
+        self.toxiproxy: ToxiproxyServer | None = None
         self._network = network
         self._minimum = minimum
 
@@ -398,4 +405,4 @@ SCENARIOS: Mapping[str, ScenarioKind] = {
         ScenarioKind("routed-to", "the next calls go to one HSM", Chaos.route_to, "hsm"),
     )
 }
-"""Scenarios by name, in the order in which they are listed for people."""
+"""Scenarios for every cluster, by name, in the order in which they are listed for people."""

@@ -19,15 +19,15 @@ def scenarios(hook: Any) -> "Mapping[str, ScenarioKind]":
     """
     from .chaos import SCENARIOS
     from .hardships import ScenarioKind
+    from .toxiproxy.scenarios import LINKS
 
-    found = _united("pytest_hsm_scenarios", hook.pytest_hsm_scenarios(), SCENARIOS)
-    if not found:
-        return SCENARIOS
+    own = {**SCENARIOS, **LINKS}
+    found = _united("pytest_hsm_scenarios", hook.pytest_hsm_scenarios(), own)
     kinds = {
         name: one if isinstance(one, ScenarioKind) else ScenarioKind(name, first_line(one), one, _second_argument(one))
         for name, one in found.items()
     }
-    return {**SCENARIOS, **kinds}
+    return {**own, **kinds}
 
 
 def checks(hook: Any) -> "Mapping[str, Callable[[History], None]]":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .history.history import History
     from .pkcs11.door import Pkcs11Door
     from .sim.clock import HsmClock
+    from .toxiproxy.server import ToxiproxyServer
     from .trial import Trial
 
 
@@ -117,6 +118,34 @@ def hsm_pkcs11(_hsm_trial: "Trial", hsm_cluster: "HsmCluster") -> "Pkcs11Door":
     In a `unittest.TestCase` it is also `self.hsm_pkcs11`.
     """
     return _hsm_trial.door()
+
+
+@pytest.fixture(scope="session")
+def _hsm_toxiproxy_url() -> Iterator[str]:
+    """Where a Toxiproxy answers: that of `TOXIPROXY_URL`, else one that is started for this process, and ended."""
+    pytest.importorskip("toxiproxy.api", reason="no toxiproxy-python: pip install 'pytest-hsmcluster[toxiproxy]'")
+    from .toxiproxy.server import ToxiproxyServer
+    from .toxiproxy.starting import NoServer, serving
+
+    try:
+        with serving() as url:
+            ToxiproxyServer(url).remove_leftovers()
+            yield url
+    except NoServer as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def hsm_toxiproxy(
+    request: pytest.FixtureRequest, _hsm_trial: "Trial", hsm_cluster: "HsmCluster"
+) -> "Iterator[ToxiproxyServer]":
+    """A real Toxiproxy between the applications and the HSM processes of the test's cluster; undone with the test.
+
+    Skipped with the command that installs it where there is none.  In a `unittest.TestCase` it is also
+    `self.hsm_toxiproxy`.
+    """
+    with _hsm_trial.toxiproxy(hsm_cluster, lambda: request.getfixturevalue("_hsm_toxiproxy_url")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What do the markers of a test say, all levels taken together?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,12 @@ CLUSTER, CHAOS, SWEEP = "hsm_cluster", "hsm_chaos", "hsm_sweep"
 OURS = (CLUSTER, CHAOS, SWEEP)
 OF_THE_TEST = ("checks", "explore")
 """Keywords of `hsm_cluster` that are no arguments of a cluster."""
+
+LINKS = (
+    *("slow-link", "jittery-link", "thin-link", "slow-close", "dead-link"),
+    *("reset-link", "sliced-link", "cut-link", "link-down"),
+)
+"""Scenarios that need a Toxiproxy; known here without the room that has them."""
 
 SIGNATURES = (
     "hsm_cluster(hsms=3, zones=('a', 'b', 'c'), sdk=5, create_object_minimum_nodes=None, config=None, seed=None, "
@@ -48,6 +54,11 @@ def orders_asked(found: list[Level]) -> int:
 def chaos_specs(found: list[Level]) -> tuple[str, ...]:
     """Return the faults of the closest `hsm_chaos` that has any, as specs."""
     return next((tuple(map(str, mark.args)) for mark in _marks(found, CHAOS) if mark.args), ())
+
+
+def about_links(specs: Iterable[str]) -> bool:
+    """Whether any of these specs is a scenario that needs a Toxiproxy."""
+    return any(spec.split()[:1] == [name] for spec in specs for name in LINKS)
 
 
 def sweep_mark(found: list[Level]) -> pytest.Mark | None:

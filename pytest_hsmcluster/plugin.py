@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import hookspecs
+from .fixtures import _hsm_toxiproxy_url as _hsm_toxiproxy_url
 from .fixtures import _hsm_trial as _hsm_trial
 from .fixtures import hsm_app_time as hsm_app_time
 from .fixtures import hsm_async_client as hsm_async_client
@@ -24,8 +25,9 @@ from .fixtures import hsm_config_file as hsm_config_file
 from .fixtures import hsm_faker as hsm_faker
 from .fixtures import hsm_history as hsm_history
 from .fixtures import hsm_pkcs11 as hsm_pkcs11
+from .fixtures import hsm_toxiproxy as hsm_toxiproxy
 from .keeping import JUDGED, PARTS, TRIAL
-from .markers import CLUSTER, OURS, SIGNATURES, SWEEP, levels, orders_asked
+from .markers import CLUSTER, OURS, SIGNATURES, SWEEP, about_links, chaos_specs, levels, orders_asked
 from .options import SETTINGS, add_options, read_settings
 from .subjects import Subject, is_testcase, subjects_in
 
@@ -143,13 +145,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Bring the fixture of a marker that stands without it; when everything is set up, install the faults."""
+    """Bring the fixtures of a marker that stands without them; when everything is set up, install the faults."""
     names = getattr(item, "fixturenames", None)
-    if names is not None and any(item.get_closest_marker(name) for name in OURS):
-        _judge_late_markers(item)
-        if "hsm_cluster" not in names and "hsm_cluster_factory" not in names:
+    if names is not None:
+        marked = any(item.get_closest_marker(name) for name in OURS)
+        if marked:
+            _judge_late_markers(item)
+        clustered = "hsm_cluster" in names or "hsm_cluster_factory" in names
+        brought = ["hsm_cluster"] if marked and not clustered else []
+        if (marked or clustered) and "hsm_toxiproxy" not in names and _is_about_links(item):
+            brought.append("hsm_toxiproxy")
+        if brought:
             # A new list: the cases of a parametrized test share theirs.
-            item.fixturenames = [*names, "hsm_cluster"]  # type: ignore[attr-defined]
+            item.fixturenames = [*names, *brought]  # type: ignore[attr-defined]
     yield
     trial = item.stash.get(TRIAL, None)
     if trial is not None:
@@ -229,6 +237,11 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config:
 def _has_cases(item: pytest.Item) -> bool:
     """Whether a test is to be run under further node ids."""
     return SWEEP in item.keywords or (CLUSTER in item.keywords and orders_asked(levels(item)) > 1)
+
+
+def _is_about_links(item: pytest.Item) -> bool:
+    """Whether markers or the command line put trouble on a link between applications and HSM processes."""
+    return about_links((*chaos_specs(levels(item)), *item.config.stash[SETTINGS].chaos))
 
 
 def _hide_own_frames() -> None:

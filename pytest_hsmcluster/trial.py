@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,6 +16,8 @@ from .options import SETTINGS
 if TYPE_CHECKING:
     from .cluster import HsmCluster
     from .pkcs11.door import Pkcs11Door
+    from .toxiproxy.roads import Roads
+    from .toxiproxy.server import ToxiproxyServer
 
 
 class Trial:
@@ -124,6 +126,32 @@ class Trial:
             for cluster in self.clusters:
                 cluster.join_application()
             yield
+
+    @contextmanager
+    def toxiproxy(self, cluster: "HsmCluster", find: Callable[[], str]) -> "Iterator[ToxiproxyServer]":
+        """Put a Toxiproxy between the applications and the HSMs of a cluster within the block.
+
+        Args:
+            cluster: its HSMs are processes.
+            find: returns the URL of the server; not asked for another cluster.
+
+        Raises:
+            UsageError: the cluster's HSMs are no processes.
+        """
+        from .errors import UsageError
+        from .toxiproxy.scenarios import WANTED
+        from .toxiproxy.server import ToxiproxyServer
+
+        if cluster.network_kind != "processes":
+            raise UsageError(
+                f"a real Toxiproxy needs real connections: {WANTED}; this cluster has network={cluster.network_kind!r}. "
+                'Mark the test: @pytest.mark.hsm_cluster(network="processes")'
+            )
+        with ToxiproxyServer(find(), os.environ.get("PYTEST_XDIST_WORKER", "main")) as server:
+            server.attach(cast("Roads", cluster.network))
+            cluster.chaos.toxiproxy = server
+            self._hand("hsm_toxiproxy", server)
+            yield server
 
     def door(self) -> "Pkcs11Door":
         """Return the PKCS#11 door to the clusters of this test, also to those that are made later."""

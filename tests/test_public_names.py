@@ -11,7 +11,7 @@ import pytest_hsmcluster
 
 CONTRACT = {
     "cluster": "HsmCluster Profile Backup Hsm HsmState HsmClock AuditEntry UserType",
-    "clients": "Client AsyncClient KeyHandle KeyPair Pkcs11Door",
+    "clients": "Client AsyncClient KeyHandle KeyPair Pkcs11Door ToxiproxyServer",
     "chaos": "Chaos Hardship Injection Fault When Point Pass Delay Hold Drop Corrupt Fail Crash Destroy",
     "reading": "HsmCheck Finding History Event Kind Cause",
     "numbers": "CKA CKD CKF CKK CKM CKO CKR",

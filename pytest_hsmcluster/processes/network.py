@@ -6,7 +6,7 @@ is done by a real one.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..drivers.reactor import Reactor
+from ..errors import UsageError
 from ..faults.effects import Corrupt
 from ..faults.points import Point
 from ..network.simulated import Network, Peer, Silence
@@ -75,7 +76,7 @@ class ProcessNetwork(Network):
         self._known: dict[int, dict[str, int]] = {}
         self._connections: dict[tuple[int, str], list[Connection]] = {}
         self._detours: dict[tuple[str, str], Address] = {}
-        self._seen: set[tuple[str, str]] = set()
+        self._travelled: dict[tuple[str, str], None] = {}
         rack.call = self._calls.__getitem__
         rack.on_moved = lambda hsm: self.on_moved(hsm)
 
@@ -148,8 +149,19 @@ class ProcessNetwork(Network):
     # -- roads ---------------------------------------------------------------------------
 
     def upstream(self, hsm: str) -> Address:
-        """Return the address at which an HSM itself listens."""
-        return "127.0.0.1", self._rack.members()[hsm]
+        """Return the address at which an HSM itself listens, or listened last.
+
+        Raises:
+            UsageError: no HSM of that id has ever listened.
+        """
+        members = self._rack.members()
+        if hsm not in members:
+            raise UsageError(f"there is no HSM {hsm!r} to connect to; there are {', '.join(members)}")
+        return "127.0.0.1", members[hsm]
+
+    def travelled(self) -> Iterable[tuple[str, str]]:
+        """Return the pairs of application and HSM that have had a connection, in the order of their first ones."""
+        return tuple(self._travelled)
 
     def detour(self, client: str, hsm: str, address: Address | None) -> None:
         """Open an application's connections to an HSM to this address from now on; open ones are replaced.
@@ -179,8 +191,8 @@ class ProcessNetwork(Network):
     def _opened(self, call: Call, hsm: str) -> Flow[Connection | Silence]:
         """Open one more connection: TCP, then TLS, both by the request's deadline."""
         application = self.peers[call.session].application
-        if (application, hsm) not in self._seen:
-            self._seen.add((application, hsm))
+        if (application, hsm) not in self._travelled:
+            self._travelled[application, hsm] = None
             self.on_needed(application, hsm)
         port = self._known[call.session].get(hsm, 0)
         address = self._detours.get((application, hsm), ("127.0.0.1", port))

@@ -29,6 +29,8 @@ THREADS = tuple(
 )
 THREADS += tuple(f"apptime/{name}.py" for name in ("apptime", "callers", "patching", "threads"))
 THREADS += ("pkcs11/server.py", "drivers/reactor.py", "processes/spawner.py")
+THREADS += ("toxiproxy/server.py",)  # a lock: connections are opened on whatever thread
+THREADS += ("toxiproxy/starting.py",)  # the system kills the server with the thread that has started it
 
 SOCKETS = tuple(f"processes/{name}.py" for name in ("control", "line", "network", "server", "spawner"))
 
@@ -37,21 +39,18 @@ DOORS = {
     "asyncio": ("drivers/awaiting.py",),
     "trio": ("drivers/trio_awaiting.py", "drivers/trio_family.py"),
     "random": (),
-    "secrets": (),
+    "secrets": ("toxiproxy/names.py",),  # names on a server that others use, too
     "uuid": (),
     "datetime": ("apptime/dates.py", "drivers/pace.py", "processes/certificates.py"),
     "threading": THREADS,
     "_thread": (),
     "concurrent": ("apptime/threads.py",),
     "multiprocessing": (),
-    "subprocess": ("processes/spawner.py",),
+    "subprocess": ("processes/spawner.py", "toxiproxy/starting.py"),
     "signal": ("processes/guard.py", "processes/link.py", "processes/spawner.py"),
     "select": ("drivers/reactor.py", "processes/control.py", "processes/link.py"),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
-    "socket": (
-        "pkcs11/server.py",
-        *(f"processes/{name}.py" for name in ("control", "line", "network", "server", "spawner")),
-    ),
+    "socket": ("pkcs11/server.py", "toxiproxy/server.py", *SOCKETS),
     "ssl": ("processes/certificates.py", "processes/line.py", "processes/rack.py"),
     "queue": ("apptime/threads.py",),
     "sched": (),

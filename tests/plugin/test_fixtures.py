@@ -107,6 +107,7 @@ def test_each_fixture_is_described(run):
         "hsm_faker",
         "hsm_history",
         "hsm_pkcs11",
+        "hsm_toxiproxy",
     ]
     described = [line for line in result.outlines if line.startswith("hsm_") and "fixtures.py" in line]
     following = [result.outlines[result.outlines.index(line) + 1] for line in described]

@@ -191,7 +191,7 @@ def test_chaos_option_comes_last_in_every_test_with_a_cluster(run):
     [
         ("points", "client.route ", "hsm.restore "),
         ("effects", "pass ", "destroy "),
-        ("scenarios", "kill-mid-create ", "routed-to "),
+        ("scenarios", "kill-mid-create ", "link-down "),
         ("checks", "durable ", "linearizable "),
     ],
 )

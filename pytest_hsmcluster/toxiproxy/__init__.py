@@ -1,0 +1,1 @@
+"""How does a real Toxiproxy come between applications and HSM processes, and how does it go away again?"""

@@ -1,0 +1,187 @@
+"""Does a test get a real Toxiproxy when it asks for one, and is nothing left of it?"""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_hsmcluster.toxiproxy.answers import Toxic
+from pytest_hsmcluster.toxiproxy.api import Api
+from pytest_hsmcluster.toxiproxy.starting import NoServer, serving
+
+CONFTEST = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import pytest
+from tests.toxiproxy.conftest import EchoRoads
+
+@pytest.fixture
+def hsm_cluster(hsm_cluster):
+    '''A cluster whose network leads to real listeners.'''
+    roads = EchoRoads("hsm-1", "hsm-2", "hsm-3")
+    hsm_cluster.network, hsm_cluster.network_kind = roads, "processes"
+    yield hsm_cluster
+    assert not roads.detours
+    roads.close()
+
+@pytest.fixture
+def roads(hsm_cluster):
+    return hsm_cluster.network
+"""
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """A server that the inner run is told of, with a stranger's proxy on it."""
+    try:
+        with serving() as url:
+            monkeypatch.setenv("TOXIPROXY_URL", url)
+            api = Api(url)
+            api.create("theirs", ("127.0.0.1", 9))
+            api.add_toxic("theirs", Toxic("slow", "latency", "downstream", 1.0, {"latency": 7, "jitter": 0}))
+            before = api.proxies()
+            yield api
+            assert api.proxies() == before
+            api.delete("theirs")
+    except NoServer as error:
+        pytest.skip(str(error))
+
+
+def test_the_fixture_undoes_all_with_each_test(run, shared):
+    """Also of a test that fails; strangers on the server are left alone."""
+    result = run(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_fails(hsm_toxiproxy, hsm_chaos, roads, number):
+            assert hsm_chaos.toxiproxy is hsm_toxiproxy
+            hsm_toxiproxy.down("hsm-1")
+            hsm_toxiproxy.latency("hsm-2", 30)
+            roads.connect("app", "hsm-2")
+            with pytest.raises(ConnectionRefusedError):
+                roads.connect()
+            assert number == 2
+
+        def test_passes(hsm_toxiproxy, roads):
+            one = roads.connect()
+            one.sendall(b"ping")
+            assert one.recv(4) == b"ping" and not hsm_toxiproxy.troubles
+        """,
+        conftest=CONFTEST,
+        apart=True,
+    )
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(["*assert 0 == 2*", "*assert 1 == 2*"])
+
+
+LINKED = """
+    import pytest, unittest
+
+    @pytest.mark.hsm_chaos("link-down hsm=hsm-1")
+    def test_marked(roads):
+        with pytest.raises(ConnectionRefusedError):
+            roads.connect()
+
+    @pytest.mark.hsm_chaos("slow-link hsm-1 seconds=0.2")
+    def test_alone():
+        pass
+
+    @pytest.mark.hsm_chaos("link-down hsm=hsm-2")
+    class TestCase(unittest.TestCase):
+        def test_case(self):
+            assert [one.type for one in self.hsm_toxiproxy.troubles] == ["down"]
+"""
+
+
+def test_a_scenario_brings_the_fixture(run, shared):
+    """A marker does, and its trouble begins after the setup."""
+    run(LINKED, conftest=CONFTEST, apart=True).assert_outcomes(passed=3)
+
+
+def test_the_command_line_brings_the_fixture(run, shared):
+    """For every test that uses a cluster, and no other."""
+    source = """
+        def test_clustered(hsm_cluster):
+            assert [str(one) for one in hsm_cluster.chaos.hardships] == ["dead-link hsm=hsm-1"]
+
+        def test_other(request):
+            assert "hsm_toxiproxy" not in request.fixturenames
+    """
+    result = run(source, "--hsm-chaos=dead-link hsm-1", conftest=CONFTEST, apart=True)
+    result.assert_outcomes(passed=2)
+
+
+def test_two_workers_share_a_server(run, shared, pytester):
+    """Each with proxies of its own; afterwards only the stranger's is there, as the fixture asserts."""
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(10))
+        @pytest.mark.hsm_chaos("cut-link hsm-1 bytes=3 direction=downstream")
+        def test_cut(roads, number):
+            one = roads.connect()
+            one.sendall(b"ping")
+            assert one.recv(4) == b"pin"
+    """
+    result = run(source, "-p", "xdist", "-n", "2", conftest=CONFTEST, apart=True)
+    result.assert_outcomes(passed=10)
+
+
+def test_each_worker_starts_its_own_where_none_is_named(run, shared, monkeypatch):
+    """On a port of its own, and it is gone afterwards."""
+    monkeypatch.delenv("TOXIPROXY_URL")
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_url(hsm_toxiproxy, number, worker_id):
+            with open("urls", "a") as file:
+                print(worker_id, hsm_toxiproxy.url, file=file)
+    """
+    run(source, "-p", "xdist", "-n", "2", conftest=CONFTEST, apart=True).assert_outcomes(passed=4)
+    told = dict(line.split() for line in Path("urls").read_text(encoding="ascii").splitlines())
+    assert len(set(told.values())) == len(told) == 2
+    for url in told.values():
+        with pytest.raises(Exception, match="does it run there"):
+            Api(url).version()
+
+
+def test_a_simulated_network_is_refused(run):
+    """By the fixture and by a marker that brings it; no server is looked for."""
+    result = run("""
+        import pytest
+
+        def test_fixture(hsm_toxiproxy):
+            pass
+
+        @pytest.mark.hsm_chaos("link-down hsm-1")
+        def test_marker():
+            pass
+    """)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(['*UsageError: a real Toxiproxy needs real connections: network="processes"*'])
+
+
+def test_without_a_server_the_test_is_skipped_with_the_command(run, monkeypatch):
+    """Whoever reads the summary can copy it."""
+    monkeypatch.delenv("TOXIPROXY_URL", raising=False)
+    nobody = "\nfrom pytest_hsmcluster.toxiproxy import starting\nstarting.program = lambda: None\n"
+    result = run(LINKED, "-rs", conftest=CONFTEST + nobody, apart=True)
+    result.assert_outcomes(skipped=3)
+    result.stdout.fnmatch_lines(["*no Toxiproxy: TOXIPROXY_URL is not set*Install it: GOBIN=*go install github.com/*"])
+
+
+def test_without_the_client_the_test_is_skipped_with_the_command(run):
+    """It is an extra."""
+    nobody = "\nimport sys\nsys.modules['toxiproxy'] = None\n"
+    result = run(
+        "def test_it(hsm_toxiproxy): pass",
+        "-rs",
+        conftest=CONFTEST.replace("from tests.toxiproxy.conftest import EchoRoads", "EchoRoads = None").replace(
+            'EchoRoads("hsm-1", "hsm-2", "hsm-3")', "type('Roads', (), {'detours': {}, 'close': print})"
+        )
+        + nobody,
+        apart=True,
+    )
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*pip install 'pytest-hsmcluster[[]toxiproxy]'*"])
