@@ -144,7 +144,8 @@ class Trial:
 
         if cluster.network_kind != "processes":
             raise UsageError(
-                f"a real Toxiproxy needs real connections: {WANTED}; this cluster has network={cluster.network_kind!r}. "
+                f"a real Toxiproxy needs real connections: {WANTED}; this cluster has "
+                f"network={cluster.network_kind!r}. "
                 'Mark the test: @pytest.mark.hsm_cluster(network="processes")'
             )
         with ToxiproxyServer(find(), os.environ.get("PYTEST_XDIST_WORKER", "main")) as server:
