@@ -54,6 +54,7 @@ bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m benchmarks.app_time
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python -m benchmarks.pkcs11_door
+	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python benchmarks/startup.py
 
 mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our own seeded mistakes on their sweeps and the campaign

@@ -1,0 +1,358 @@
+"""What does it cost that HSMs are processes?
+
+A signature is measured against an echo of the same length over the same kind of TLS connection, to a process that does
+nothing else; a new key against the same on simulated HSMs, and on HSMs whose disks are memory.  All that is compared
+takes turns, round by round, so that it sees the same machine.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+from unittest import mock
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from pytest_hsmcluster import AsyncClient, Client, HsmCluster
+from pytest_hsmcluster.drivers.pace import today
+from pytest_hsmcluster.processes import network
+from pytest_hsmcluster.processes.certificates import Activation, activate, client_context, server_context, server_name
+
+ROUNDS = int(os.environ.get("ROUNDS", "15"))
+CALLS = 200
+CROWDS = (1, 4, 16)
+CROWD_CALLS = 2_400
+KEYS = 20
+STARTS = 9
+HSMS = 3
+CORES = 2
+NAME = "cluster-echoechoech"
+HEAD_BYTES = 5
+
+Work = Callable[[], object]
+
+
+def main() -> None:
+    """Measure and print tables."""
+    with HsmCluster(HSMS, network="processes") as cluster:
+        client = cluster.client("bench")
+        key = client.generate_key_pair("EC", "secp256r1", label="signer").private
+        lengths = measured_lengths(client, key)
+        print(f"a signature: {lengths[0]} bytes to the HSM, {lengths[1]} back")
+        with Echo(HSMS, *lengths) as echo:
+            round_trips(echo, client, key)
+            crowds(echo, cluster, key)
+    new_keys()
+    starts()
+
+
+# -- one call ------------------------------------------------------------------------------------
+
+
+def round_trips(echo: "Echo", client: Client, key: Any) -> None:
+    """Print what one signature takes, and what an echo takes."""
+    digest, raw = bytes(32), ec.generate_private_key(ec.SECP256R1())
+    algorithm = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+    sock = echo.connection(0)
+    rows: dict[str, Work] = {
+        "raw `cryptography`": lambda: raw.sign(digest, algorithm),
+        "echo over TLS": lambda: echo.ask(sock),
+        "`client.sign`": lambda: client.sign(key, digest),
+    }
+    seen = interleaved(rows, CALLS)
+    sock.close()
+    print("\n| one call at a time | median µs | quartiles µs |\n|---|---|---|")
+    for row, rounds in seen.items():
+        print(f"| {row} | {spread(rounds)} |")
+    echoes, signs = seen["echo over TLS"], seen["`client.sign`"]
+    print(f"| `client.sign` − echo | {spread([s - e for s, e in zip(signs, echoes, strict=True)])} |")
+
+
+def measured_lengths(client: Client, key: Any) -> tuple[int, int]:
+    """Return how many bytes a signature sends to an HSM, and how many come back."""
+    sent, came = [], []
+
+    def encode(number: int, call: Any, really: Any = network.encode_request) -> bytes:
+        body: bytes = really(number, call)
+        sent.append(len(body))
+        return body
+
+    def decode(body: bytes, really: Any = network.decode_answer) -> Any:
+        came.append(len(body))
+        return really(body)
+
+    client.sign(key, bytes(32))  # asks for the key first
+    with mock.patch.object(network, "encode_request", encode), mock.patch.object(network, "decode_answer", decode):
+        client.sign(key, bytes(32))
+    return sent[-1] + HEAD_BYTES, came[-1] + HEAD_BYTES
+
+
+# -- many clients --------------------------------------------------------------------------------
+
+
+def crowds(echo: "Echo", cluster: HsmCluster, key: Any) -> None:
+    """Print how many calls a second several clients make together, and what of two cores that takes."""
+    pids = [hsm.pid for hsm in cluster.hsms if hsm.pid]  # type: ignore[attr-defined]
+    print("\n| clients | what | calls a second | of two cores | this process | its peers |\n" + "|---" * 6 + "|")
+    for size in CROWDS:
+        sockets = [echo.connection(number) for number in range(size)]
+        clients = [cluster.client(f"thread-{size}-{number}") for number in range(size)]
+        awaited = [cluster.async_client(f"task-{size}-{number}") for number in range(size)]
+        rows: dict[str, tuple[Work, list[int]]] = {
+            "echo, threads": (lambda s=sockets: in_threads([_echo(echo, sock) for sock in s]), echo.pids),  # type: ignore[misc]
+            "sign, threads": (lambda c=clients: in_threads([_sign(one, key) for one in c]), pids),  # type: ignore[misc]
+            "sign, asyncio": (lambda a=awaited: asyncio.run(in_tasks(a, key)), pids),  # type: ignore[misc]
+        }
+        seen: dict[str, list[tuple[float, float, float]]] = {row: [] for row in rows}
+        for number in range(ROUNDS // 2 + 1):
+            for row, (work, peers) in rows.items():
+                figures = watched(work, peers)
+                if number:  # the first round opens connections
+                    seen[row].append(figures)
+        for row, rounds in seen.items():
+            rates, mine, theirs = zip(*rounds, strict=True)
+            low, middle, high = statistics.quantiles(rates, n=4)
+            used = [(a + b) / CORES for a, b in zip(mine, theirs, strict=True)]
+            shares = " | ".join(f"{statistics.median(share):.0%}" for share in (used, mine, theirs))
+            print(f"| {size} | {row} | {middle:,.0f} ({low:,.0f} … {high:,.0f}) | {shares} |")
+        for sock in sockets:
+            sock.close()
+        for client in (*clients, *awaited):
+            client.close()
+
+
+def watched(work: Work, peers: list[int]) -> tuple[float, float, float]:
+    """Return calls a second, and which part of one core this process used, and which its peers."""
+    before, mine, began = sum(map(used_s, peers)), time.process_time(), time.perf_counter()
+    work()
+    seconds = time.perf_counter() - began
+    return CROWD_CALLS / seconds, (time.process_time() - mine) / seconds, (sum(map(used_s, peers)) - before) / seconds
+
+
+def in_threads(works: list[Work]) -> None:
+    """Do all calls, divided among threads."""
+    share = CROWD_CALLS // len(works)
+
+    def go(work: Work) -> None:
+        for _ in range(share):
+            work()
+
+    threads = [threading.Thread(target=go, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+async def in_tasks(clients: list[AsyncClient], key: Any) -> None:
+    """Do all calls, divided among tasks."""
+    share = CROWD_CALLS // len(clients)
+
+    async def go(client: AsyncClient) -> None:
+        for _ in range(share):
+            await client.sign(key, bytes(32))
+
+    await asyncio.gather(*map(go, clients))
+
+
+def used_s(pid: int) -> float:
+    """Return for how long a process has used a core."""
+    told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _echo(echo: "Echo", sock: ssl.SSLSocket) -> Work:
+    return lambda: echo.ask(sock)
+
+
+def _sign(client: Client, key: Any) -> Work:
+    return lambda: client.sign(key, bytes(32))
+
+
+# -- keys, and the start --------------------------------------------------------------------------
+
+
+def new_keys() -> None:
+    """Print what an AES-256 token key on three HSMs takes, here and there."""
+    with ExitStack() as stack:
+        clusters = {
+            "simulated": stack.enter_context(HsmCluster(HSMS)),
+            "processes, disks in memory": stack.enter_context(_on("/dev/shm")),
+            "processes": stack.enter_context(_on(None)),
+        }
+        rows = {}
+        for name, cluster in clusters.items():
+            client = cluster.client("bench")
+            rows[name] = lambda client=client: client.generate_key("AES", 256, label="new")
+        seen = interleaved(rows, KEYS)
+    print("\n| AES-256 token key on three HSMs | median µs | quartiles µs |\n|---|---|---|")
+    for row, rounds in seen.items():
+        print(f"| {row} | {spread(rounds)} |")
+    print(f"| processes ÷ simulated | {ratio(seen['processes'], seen['simulated'])} |")
+    print(f"| processes ÷ disks in memory | {ratio(seen['processes'], seen['processes, disks in memory'])} |")
+
+
+@contextmanager
+def _on(folder: str | None) -> Iterator[HsmCluster]:
+    with mock.patch.object(tempfile, "tempdir", folder):
+        cluster = HsmCluster(HSMS, network="processes")
+    with cluster:
+        yield cluster
+
+
+def starts() -> None:
+    """Print what it takes to have three HSMs, in new Python processes."""
+    runs = []
+    for _ in range(STARTS):
+        run = subprocess.run([sys.executable, "-m", __spec__.name, "start"], stdout=subprocess.PIPE, check=True)
+        runs.append(json.loads(run.stdout))
+    print("\n| three HSMs | median ms | quartiles ms |\n|---|---|---|")
+    for row in runs[0]:
+        low, middle, high = statistics.quantiles([1000 * run[row] for run in runs], n=4)
+        print(f"| {row} | {middle:,.1f} | {low:,.1f} … {high:,.1f} |")
+
+
+def start() -> None:
+    """Be such a process: print as JSON how many seconds each row took."""
+    took = {}
+
+    @contextmanager
+    def row(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        took[name] = time.perf_counter() - began
+
+    with row("the first cluster of a process, until a client is logged in"):
+        cluster = HsmCluster(HSMS, network="processes")
+        cluster.client("app")
+    with row("its end"):
+        cluster.close()
+    with row("the second one, until a client is logged in"):
+        cluster = HsmCluster(HSMS, network="processes")
+        client = cluster.client("app")
+    client.generate_key("AES", 256, label="kek")
+    with row("crash of one HSM"):
+        cluster.chaos.crash("hsm-1")
+    with row("its restart, until it listens"):
+        cluster.chaos.restart("hsm-1")
+        assert cluster.hsm("hsm-1").link.port  # type: ignore[attr-defined]
+    cluster.close()
+    print(json.dumps(took))
+
+
+# -- the echo -------------------------------------------------------------------------------------
+
+
+class Echo:
+    """Processes that answer so many bytes with so many others, with blocking sockets and a thread for each connection.
+
+    Args:
+        processes: how many.
+        asked_bytes: the length of a question.
+        answered_bytes: the length of an answer.
+    """
+
+    def __init__(self, processes: int, asked_bytes: int, answered_bytes: int) -> None:
+        self.pids: list[int] = []
+        self._ports: list[int] = []
+        self._activation = activate(NAME, today())
+        self._question, self._answer = bytes(asked_bytes), bytes(answered_bytes)
+        self._context = client_context(self._activation.client("bench"), self._activation.customer_ca)
+        for _ in range(processes):
+            self._fork(self._activation)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for pid in self.pids:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+
+    def connection(self, number: int) -> ssl.SSLSocket:
+        """Return a connection to one of the processes, each in its turn."""
+        bare = socket.create_connection(("127.0.0.1", self._ports[number % len(self._ports)]))
+        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._context.wrap_socket(bare, server_hostname=server_name(NAME))
+
+    def ask(self, sock: ssl.SSLSocket) -> None:
+        """Send a question and wait for its answer."""
+        sock.sendall(self._question)
+        _receive(sock, len(self._answer))
+
+    def _fork(self, activation: Activation) -> None:
+        door = socket.create_server(("127.0.0.1", 0))
+        self._ports.append(door.getsockname()[1])
+        pid = os.fork()
+        if pid == 0:
+            with suppress(BaseException):
+                self._serve(door, server_context(activation.hsm, activation.trust_anchor))
+            os._exit(0)
+        door.close()
+        self.pids.append(pid)
+
+    def _serve(self, door: socket.socket, context: ssl.SSLContext) -> None:
+        while True:
+            bare, _ = door.accept()
+            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = context.wrap_socket(bare, server_side=True)
+            threading.Thread(target=self._reply, args=(sock,), daemon=True).start()
+
+    def _reply(self, sock: ssl.SSLSocket) -> None:
+        while _receive(sock, len(self._question)):
+            sock.sendall(self._answer)
+
+
+def _receive(sock: ssl.SSLSocket, length: int) -> bool:
+    while length:
+        chunk = sock.recv(length)
+        if not chunk:
+            return False
+        length -= len(chunk)
+    return True
+
+
+# -- figures --------------------------------------------------------------------------------------
+
+
+def interleaved(rows: dict[str, Work], calls: int) -> dict[str, list[float]]:
+    """Return the median µs of a call in each round."""
+    seen: dict[str, list[float]] = {row: [] for row in rows}
+    for number in range(ROUNDS + 1):
+        for row, work in rows.items():
+            took = []
+            for _ in range(calls):
+                began = time.perf_counter()
+                work()
+                took.append(1e6 * (time.perf_counter() - began))
+            if number:  # the first round warms up
+                seen[row].append(statistics.median(took))
+    return seen
+
+
+def spread(rounds: list[float]) -> str:
+    """Return median and quartiles as two cells of a table."""
+    low, middle, high = statistics.quantiles(rounds, n=4)
+    return f"{middle:,.1f} | {low:,.1f} … {high:,.1f}"
+
+
+def ratio(some: list[float], others: list[float]) -> str:
+    """Return median and quartiles of a ratio, round by round, as two cells of a table."""
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(some, others, strict=True)], n=4)
+    return f"{middle:,.1f} × | {low:,.1f} … {high:,.1f} ×"
+
+
+if __name__ == "__main__":
+    start() if sys.argv[1:] == ["start"] else main()
