@@ -3,8 +3,10 @@
 Where HSMs are processes, an answer is no timer: it comes in on a socket.  The reactor is the pace of such a world:
 it waits until the next timer is due or something can be read, and hands that to whoever watches it.
 
-Several threads may wait at once.  One of them leads: it waits for all, does what is due, and wakes those whose calls
-have ended; the others sleep until then.  Whoever leads and is done hands the lead on.
+Several threads may wait at once.  One of them leads: it waits for all and does what is due; the others sleep.  Each
+is awakened when its own call has ended, and one of them when the lead is free.  Awakening a thread is the dearest
+thing here, and worse while others run: they would fight for the interpreter's lock.  So the leader first does all
+that can be done, and awakens the others when it has to wait itself.
 """
 
 import os
@@ -13,13 +15,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..errors import Stuck
+from ..errors import Stuck, UsageError
 from ..sim.scheduler import Scheduler
 from .pace import RealPace
 
 Ready = Callable[[], None]
 
 LONGEST_NAP_S = 60.0
+
+STEPS_AT_ONCE = 100
+"""Steps after which somebody looks what has come in, even if more is due: neither of the two keeps the other out."""
 
 
 class Reactor(RealPace):
@@ -34,27 +39,35 @@ class Reactor(RealPace):
         super().__init__(rate)
         self._scheduler = scheduler
         self._epoll = select.epoll()
-        self._ready: dict[int, tuple[Ready, Ready]] = {}
+        self._watched: dict[int, _Watched] = {}
+        self._watches = 0
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._sleepers: list[_Sleeper] = []
         self._led = False
-        self._until_ns = 0
+        self._until_ns: int | None = None
+        self._door = threading.Lock()
+        self._polling = 0
+        self._closed = False
 
     # -- who is watched -------------------------------------------------------------------
 
     def watch(self, fd: int, readable: Ready, writable: Ready | None = None) -> None:
         """Call `readable` when there is something to read or the other side has gone; until `forget`."""
-        self._ready[fd] = readable, writable or readable
+        self._watches += 1
+        self._watched[fd] = _Watched(self._watches, readable, writable or readable)
         self._epoll.register(fd, select.EPOLLIN)
 
     def await_room(self, fd: int, wanted: bool) -> None:
         """Call `writable`, too, when there is room to write, or no longer."""
-        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+        watched = self._watched[fd]
+        if watched.wants_room != wanted:
+            watched.wants_room = wanted
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
 
     def forget(self, fd: int) -> None:
         """Watch it no longer; to be called before it is closed."""
-        if self._ready.pop(fd, None) is not None:
+        if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def fileno(self) -> int:
@@ -64,18 +77,31 @@ class Reactor(RealPace):
     # -- waiting ----------------------------------------------------------------------------
 
     def look(self, longest_s: float = 0.0) -> bool:
-        """Hand over what has come in, waiting for it no longer than that, and return whether there was something."""
-        return self._hand_over(self._epoll.poll(longest_s))
+        """Hand over what has come in, waiting for it no longer than that, and return whether there was something.
+
+        Raises:
+            UsageError: it is closed, or was meanwhile.
+        """
+        if not longest_s and self._until_ns is not None:
+            return False  # the leader hears it
+        came = self._poll(longest_s)
+        if not came:
+            return False
+        with self._scheduler.alone:
+            if self._until_ns is not None:
+                self._ring()  # what was handed over may be what the leader waits for
+            return self._hand_over(came)
 
     def wait_until(self, instant_ns: int) -> bool:
         """Wait until real time has come to an instant, but no longer than until something comes in.
 
         Returns:
             Whether the instant has come.
+
+        Raises:
+            UsageError: it is closed, or was meanwhile.
         """
-        early_s = self.early_s(instant_ns)
-        if early_s > 0:
-            self.look(min(early_s, LONGEST_NAP_S))
+        self.look(max(0.0, min(self.early_s(instant_ns), LONGEST_NAP_S)))
         return self.early_s(instant_ns) <= 0
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
@@ -83,97 +109,181 @@ class Reactor(RealPace):
 
         Raises:
             Stuck: nothing can ever come.
+            UsageError: the world ended meanwhile.
         """
-        while not done():
-            if self._led:
-                self._follow(done)
-                continue
-            self._led = True
-            try:
-                self._lead(done)
-            finally:
-                self._led = False
-                self._wake()
+        try:
+            while not done():
+                if self._led:
+                    self._follow(done)
+                else:
+                    self._lead(done)
+        finally:
+            if not self._led:
+                self._pass_on()
 
     def close(self) -> None:
-        """Watch nothing any more."""
-        self._ready.clear()
-        self._epoll.close()
-        os.close(self._bell)
+        """Watch nothing any more; whoever waits is told."""
+        with self._door:
+            self._closed = True
+            self._watched.clear()
+            if self._polling:
+                self._ring()  # for good: nobody reads it any more
+            else:
+                self._dismantle()
+        for sleeper in self._sleepers:
+            sleeper.wake()
 
-    # -- inside -----------------------------------------------------------------------------
+    # -- inside: leading and following ------------------------------------------------------------
 
     def _lead(self, done: Callable[[], bool]) -> None:
-        """Wait for all, until the leader's own call has ended."""
+        """Do what is due and wait for what comes, until the leader's own call has ended."""
+        scheduler, steps = self._scheduler, 0
+        self._led = True
+        try:
+            while not done():
+                if scheduler.idle:
+                    raise Stuck(scheduler.who_waits())
+                due_ns = scheduler.next_due_ns() or 0
+                early_s = self.early_s(due_ns)
+                if early_s <= 0 and steps < STEPS_AT_ONCE:
+                    steps += 1
+                    scheduler.step()
+                    continue
+                steps = 0
+                finished = [sleeper for sleeper in self._sleepers if sleeper.done()]
+                if (finished or early_s <= 0) and self._hand_over(self._poll(0)):
+                    continue
+                for sleeper in finished:
+                    self._sleepers.remove(sleeper)
+                    sleeper.wake()
+                if early_s > 0:
+                    self._hand_over(self._wait(due_ns, early_s))
+        finally:
+            self._led = False
+
+    def _wait(self, due_ns: int, early_s: float) -> list[tuple[int, int, int]]:
+        """Wait until something comes in or a timer is due, and let others have their turns meanwhile."""
         scheduler = self._scheduler
-        while not done():
-            if scheduler.idle:
-                raise Stuck(scheduler.who_waits())
-            due_ns = scheduler.next_due_ns() or 0
-            early_s = self.early_s(due_ns)
-            if early_s <= 0:
-                scheduler.step()
-            else:
-                self._until_ns = due_ns
-                scheduler.leave()
-                try:
-                    came = self._epoll.poll(min(LONGEST_NAP_S, early_s))
-                finally:
-                    scheduler.enter()
-                self._until_ns = 0
-                self._hand_over(came)
-            if self._sleepers:
-                self._wake(only_done=True)
+        self._until_ns = due_ns
+        scheduler.leave()
+        try:
+            return self._poll(min(LONGEST_NAP_S, early_s))
+        finally:
+            scheduler.come_back()
+            self._until_ns = None
 
     def _follow(self, done: Callable[[], bool]) -> None:
         """Sleep until the call has ended, or the lead is free."""
         sleeper = _Sleeper(done)
         self._sleepers.append(sleeper)
         due_ns = self._scheduler.next_due_ns()
-        if due_ns is not None and due_ns < self._until_ns:
-            os.eventfd_write(self._bell, 1)  # the leader means to wait longer than the newcomer
+        if due_ns is not None and self._until_ns is not None and due_ns < self._until_ns:
+            self._ring()  # the leader means to wait longer than the newcomer
         self._scheduler.leave()
         try:
-            sleeper.awake.acquire()
+            sleeper.sleep()
         finally:
-            self._scheduler.enter()
+            self._scheduler.come_back()
             if sleeper in self._sleepers:
                 self._sleepers.remove(sleeper)
 
-    def _wake(self, *, only_done: bool = False) -> None:
-        """Wake those whose calls have ended; when the lead is free, one more."""
-        for sleeper in [one for one in self._sleepers if one.done()]:
-            self._sleepers.remove(sleeper)
-            sleeper.awake.release()
-        if not only_done and self._sleepers:
-            self._sleepers.pop(0).awake.release()
+    def _pass_on(self) -> None:
+        """The lead is free: awaken those whose calls have ended, and one more, who leads."""
+        leads = False
+        for sleeper in self._sleepers.copy():
+            ended = sleeper.done()
+            if ended or not leads:
+                leads = leads or not ended
+                self._sleepers.remove(sleeper)
+                sleeper.wake()
 
-    def _hand_over(self, came: list[tuple[int, int]]) -> bool:
-        """Let those hear who watch what came in; simulated time has come to the present by then."""
-        if not came:
-            return False
-        scheduler = self._scheduler
-        with scheduler.alone:
+    # -- inside: what comes in ----------------------------------------------------------------------
+
+    def _poll(self, longest_s: float) -> list[tuple[int, int, int]]:
+        """Return what has come in: descriptor, events, and the last watch that began before.
+
+        Raises:
+            UsageError: it is closed, or was meanwhile.
+        """
+        with self._door:
+            self._check_open()
+            self._polling += 1
+            watches = self._watches
+        try:
+            came = self._epoll.poll(longest_s)
+        finally:
+            with self._door:
+                self._polling -= 1
+                if self._closed and not self._polling:
+                    self._dismantle()
+        self._check_open()
+        return [(fd, events, watches) for fd, events in came]
+
+    def _hand_over(self, came: list[tuple[int, int, int]]) -> bool:
+        """Let those hear who watch what came in, and return whether there was something for anybody.
+
+        Simulated time has come to the present by then, but not beyond what is due next.
+        """
+        scheduler, heard = self._scheduler, False
+        if came:
             due_ns, reached_ns = scheduler.next_due_ns(), self.reached_ns()
             scheduler.now_ns = max(scheduler.now_ns, reached_ns if due_ns is None else min(due_ns, reached_ns))
-            for fd, events in came:
-                if fd == self._bell:
-                    with suppress(BlockingIOError):  # another thread heard it first
+        for fd, events, watches in came:
+            if fd == self._bell:
+                if self._until_ns is None:  # nobody waits who is to hear it
+                    with suppress(BlockingIOError):
                         os.eventfd_read(fd)
-                elif (ready := self._ready.get(fd)) is not None:
-                    if events & select.EPOLLOUT:
-                        ready[1]()
-                    if events & ~select.EPOLLOUT and fd in self._ready:
-                        ready[0]()
-        return True
+                continue
+            watched = self._watched.get(fd)
+            # A number may belong to something else by now, of which nothing has been seen yet.
+            if watched is None or watched.number > watches:
+                continue
+            heard = True
+            if events & select.EPOLLOUT:
+                watched.writable()
+            if events & ~select.EPOLLOUT and self._watched.get(fd) is watched:
+                watched.readable()
+        return heard
+
+    def _ring(self) -> None:
+        """Have the leader look anew."""
+        os.eventfd_write(self._bell, 1)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this cluster is closed: nobody waits there any more; each test has its own")
+
+    def _dismantle(self) -> None:
+        self._epoll.close()
+        os.close(self._bell)
+
+
+class _Watched:
+    """Who is to hear of a descriptor."""
+
+    __slots__ = ("number", "readable", "wants_room", "writable")
+
+    def __init__(self, number: int, readable: Ready, writable: Ready) -> None:
+        self.number = number
+        self.readable = readable
+        self.writable = writable
+        self.wants_room = False
 
 
 class _Sleeper:
     """A thread that waits for its call while another one leads."""
 
-    __slots__ = ("awake", "done")
+    __slots__ = ("_gate", "done")
 
     def __init__(self, done: Callable[[], bool]) -> None:
         self.done = done
-        self.awake = threading.Lock()
-        self.awake.acquire()
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def sleep(self) -> None:
+        """Return once somebody has called `wake`."""
+        self._gate.acquire()
+
+    def wake(self) -> None:
+        """Let it go on; once."""
+        self._gate.release()

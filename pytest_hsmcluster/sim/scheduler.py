@@ -274,6 +274,17 @@ class Scheduler:
         self.stepping = False
         self.alone.__exit__(None, None, None)
 
+    def come_back(self) -> None:
+        """Drive on after a `leave` in between, once no other thread does; `leave` has to follow in any case.
+
+        Raises:
+            UsageError: the world has ended meanwhile.
+        """
+        self.alone.__enter__()
+        self.stepping = True
+        if self.ended:
+            raise UsageError("this cluster was closed while a call waited for its answer")
+
     def who_waits(self) -> str:
         """Return who waits for what, since when; for `Stuck`."""
         lines = [f"nothing can happen any more at {self.now_ns / 1e9:.6f} s; who waits:"]
