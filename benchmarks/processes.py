@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from pytest_hsmcluster import AsyncClient, Client, HsmCluster
 from pytest_hsmcluster.drivers.pace import today
-from pytest_hsmcluster.processes import network
+from pytest_hsmcluster.processes import codec, network
 from pytest_hsmcluster.processes.certificates import Activation, activate, client_context, server_context, server_name
 
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
@@ -84,12 +84,12 @@ def measured_lengths(client: Client, key: Any) -> tuple[int, int]:
     """Return how many bytes a signature sends to an HSM, and how many come back."""
     sent, came = [], []
 
-    def encode(number: int, call: Any, really: Any = network.encode_request) -> bytes:
+    def encode(number: int, call: Any, really: Any = codec.encode_request) -> bytes:
         body: bytes = really(number, call)
         sent.append(len(body))
         return body
 
-    def decode(body: bytes, really: Any = network.decode_answer) -> Any:
+    def decode(body: bytes, really: Any = codec.decode_answer) -> Any:
         came.append(len(body))
         return really(body)
 
@@ -177,6 +177,10 @@ def _echo(echo: "Echo", sock: ssl.SSLSocket) -> Work:
     return lambda: echo.ask(sock)
 
 
+def _create(client: Client) -> Work:
+    return lambda: client.generate_key("AES", 256, label="new")
+
+
 def _sign(client: Client, key: Any) -> Work:
     return lambda: client.sign(key, bytes(32))
 
@@ -192,10 +196,7 @@ def new_keys() -> None:
             "processes, disks in memory": stack.enter_context(_on("/dev/shm")),
             "processes": stack.enter_context(_on(None)),
         }
-        rows = {}
-        for name, cluster in clusters.items():
-            client = cluster.client("bench")
-            rows[name] = lambda client=client: client.generate_key("AES", 256, label="new")
+        rows = {name: _create(cluster.client("bench")) for name, cluster in clusters.items()}
         seen = interleaved(rows, KEYS)
     print("\n| AES-256 token key on three HSMs | median µs | quartiles µs |\n|---|---|---|")
     for row, rounds in seen.items():
