@@ -102,6 +102,8 @@ class Reporter:
         self.facts: list[Fact] = []
         self.hsm: Hsm | None = None
         self._pipe = pipe
+        self._caller: Call | None = None
+        self._last = Reached([], 0, None, None, None, None, None)
 
     def append(self, record: Record) -> None:
         """Take what would be a line of the journal."""
@@ -128,6 +130,17 @@ class Reporter:
             self.facts.append(Locked(op, user, type_))
         else:
             raise AssertionError(f"an HSM alone writes no {kind}")
+
+    def passed(self, point: Point, call: Call) -> None:
+        """Take that a call passed a point; most often it passed another one just before."""
+        last = self._last
+        goes_on = self._caller is call and bool(self.facts) and self.facts[-1] is last
+        if goes_on and last.user == call.user and last.key == call.key:
+            last.points.append(point)
+            return
+        self._last = Reached([point], call.op, call.op_name, call.command, call.client, call.user, call.key)
+        self._caller = call
+        self.facts.append(self._last)
 
     def flush(self) -> None:
         """Tell what there is to tell."""
@@ -171,9 +184,7 @@ class Asker:
         """Note that a point is passed, or return a question where a fault may strike."""
         if point in self.armed:
             return cast("Injection", Question(point))
-        self._reporter.facts.append(
-            Reached(call.op, point, call.op_name, call.command, call.client, call.user, call.key)
-        )
+        self._reporter.passed(point, call)
         return None
 
     def strike(self, question: Question, call: Call, *, done: bool = False) -> Flow[None]:

@@ -29,10 +29,10 @@ class Message(msgspec.Struct, array_like=True, tag=True, tag_field="message", gc
 
 
 class Reached(Message):
-    """A point was passed: nothing waits there."""
+    """A call passed these points, one after the other: nothing waits there."""
 
+    points: list[str]
     op: int
-    point: str
     op_name: str | None
     command: str | None
     client: str | None

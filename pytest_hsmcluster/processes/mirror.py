@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..cryptoki import CKA
 from ..errors import ClusterError
+from ..faults.points import Point
 from ..history.events import BIRTHS, Cause, Kind
 from ..service.accounts import Accounts
 from ..service.hsm import Hsm, HsmState, Session, World
@@ -20,6 +21,10 @@ from . import control
 from .codec import key_of, record_of
 from .database import DeadDisk
 from .link import Link
+
+_REACH = Kind.REACH.value
+_POINTS = {point.value: point.value for point in Point}
+"""The names of the points, of which the journal of a simulated cluster has no second copy either."""
 
 
 class Home(Protocol):
@@ -259,20 +264,10 @@ class HsmMirror(Hsm):
             self._home.broke(self, message.trace)
 
     def _reached(self, fact: control.Reached) -> None:
-        self.journal.append(
-            (
-                Kind.REACH.value,
-                self.scheduler.now_ns,
-                fact.op,
-                fact.point,
-                fact.op_name,
-                fact.command,
-                self.id,
-                fact.client,
-                fact.user,
-                fact.key,
-            )
-        )
+        at_ns, append = self.scheduler.now_ns, self.journal.append
+        who = fact.op_name, fact.command, self.id, fact.client, fact.user, fact.key
+        for point in fact.points:
+            append((_REACH, at_ns, fact.op, _POINTS[point], *who))
 
     def _held_fact(self, fact: control.Held) -> None:
         register, key, cause = self.register, key_of(fact.key), Cause(fact.cause)
