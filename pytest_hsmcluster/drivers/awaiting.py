@@ -10,6 +10,7 @@ A loop that waits in simulated time itself (see `apptime`) needs no such callbac
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -30,7 +31,7 @@ TURNS_TO_ACT = 5
 """Turns of the loop in which simulated time stands still after a call has begun, and after one has ended.
 
 An answer passes through `wait_for`, `gather` or a task group in three turns, what its receiver cancels
-or calls then needs one or two more.
+or calls then needs one or two more.  With a real clock time stands still for nobody, and one turn is enough.
 """
 
 
@@ -51,6 +52,7 @@ class AwaitingDriver:
         self._trio: TrioDriver | None = None
         self._futures: dict[Task, asyncio.Future[object]] = {}
         self._pumps: dict[asyncio.AbstractEventLoop, asyncio.Handle] = {}
+        self._reads: dict[asyncio.AbstractEventLoop, int] = {}
         self._newest_loop: asyncio.AbstractEventLoop | None = None
         self._handed_over = False
         self._actors: dict[asyncio.AbstractEventLoop, Actor] = {}
@@ -74,7 +76,8 @@ class AwaitingDriver:
             ) from None
         if loop is not self._newest_loop:
             self._newest_loop = loop
-            self._forget_closed_loops()
+            with self._scheduler.alone:
+                self._forget_closed_loops()
         if self._pace is not None:
             self._pace.look()
             self._scheduler.advance_to(self._pace.reached_ns())
@@ -84,34 +87,32 @@ class AwaitingDriver:
             self._actors[loop] = company.welcome(self._fail_all)
         self._scheduler.enter()
         try:
+            if company is None:
+                self._arm(loop, TURNS_TO_BEGIN if self._pace is None else 1)
             task = self._scheduler.spawn(flow, lane, what)
+            task.collect = self._collect
+            future = self._futures[task] = loop.create_future()
         finally:
             self._scheduler.leave()
-        task.collect = self._collect
-        future: asyncio.Future[object] = loop.create_future()
-        self._futures[task] = future
-        if company is None:
-            self._arm(loop, TURNS_TO_BEGIN)
         try:
-            return await future  # type: ignore[return-value]
+            return cast(T, await future)
         finally:
-            if future.cancelled():
-                self._end_cancelled()
-            self._futures.pop(task, None)
             with self._scheduler.alone:
+                if future.cancelled():
+                    self._end_cancelled()
+                self._futures.pop(task, None)
                 self._scheduler.end(task)
-            if not self._awaited_on(loop):
-                self._disarm(loop)
+                if not self._awaited_on(loop):
+                    self._disarm(loop)
 
     def close(self) -> None:
         """Forget whoever still awaits; their loop is about to end."""
         if self._trio is not None:
             self._trio.close()
         for loop in list(self._pumps):
-            self._disarm(loop)
+            _on(loop, self._disarm, loop)
         for future in self._futures.values():
-            if not future.get_loop().is_closed():
-                future.cancel()
+            _on(future.get_loop(), future.cancel)
         self._futures.clear()
 
     def _under_trio(self) -> "TrioDriver":
@@ -128,10 +129,7 @@ class AwaitingDriver:
         self._handed_over = True
         if (actor := self._actors.get(future.get_loop())) is not None:
             actor.wake()
-        if task.error is not None:
-            future.set_exception(task.error)
-        else:
-            future.set_result(task.value)
+        _on(future.get_loop(), _settle, future, task.value, task.error)
 
     def _end_cancelled(self) -> None:
         """End all calls that were cancelled in one go, in the order in which they began.
@@ -144,7 +142,7 @@ class AwaitingDriver:
                 self._scheduler.end(task)
 
     def _awaited_on(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return any(future.get_loop() is loop for future in self._futures.values())
+        return any(future.get_loop() is loop for future in list(self._futures.values()))
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._pumps if loop.is_closed()]:
@@ -157,32 +155,49 @@ class AwaitingDriver:
 
     def _arm(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
         """Have the loop step after some turns, even if it meant to wait for real time."""
-        if isinstance(self._pumps.get(loop), asyncio.TimerHandle):
-            self._disarm(loop)
+        if isinstance(handle := self._pumps.get(loop), asyncio.TimerHandle):
+            handle.cancel()
+            del self._pumps[loop]
         if loop not in self._pumps:
             self._pumps[loop] = loop.call_soon(self._pump, loop, turns)
 
     def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduler.rise(loop)
         handle = self._pumps.pop(loop, None)
         if handle is not None:
             handle.cancel()
-            self._stop_reading(loop)
-
-    def _stop_reading(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a loop watch no longer what may come in from outside."""
-        if self._pace is not None and (fd := self._pace.fileno()) is not None and not loop.is_closed():
+        if (fd := self._reads.pop(loop, None)) is not None and not loop.is_closed():
             loop.remove_reader(fd)
+
+    def _nap(self, loop: asyncio.AbstractEventLoop, due_ns: int, early_s: float) -> None:
+        """Have the loop step when real time has come, something comes in, or something is due sooner."""
+        assert self._pace is not None, "who is early has a real clock"
+        self._pumps[loop] = loop.call_later(early_s, self._pump, loop, 1)
+        self._scheduler.nap(loop, due_ns, lambda: _soon(loop, self._roused, loop))
+        if loop not in self._reads and (fd := self._pace.fileno()) is not None:
+            self._reads[loop] = fd
+            loop.add_reader(fd, self._roused, loop)
+
+    def _roused(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Step now if the loop meant to wait, and somebody still awaits."""
+        if isinstance(handle := self._pumps.get(loop), asyncio.TimerHandle):
+            handle.cancel()
+            self._pump(loop, 1)
 
     def _pump(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
         del self._pumps[loop]
-        self._stop_reading(loop)
         if turns > 1:
             self._pumps[loop] = loop.call_soon(self._pump, loop, turns - 1)
             return
         scheduler = self._scheduler
-        self._handed_over = False
-        scheduler.enter()
         try:
+            scheduler.enter()
+        except UsageError as error:  # closed by another thread
+            self._fail_all(error)
+            return
+        self._handed_over = False
+        try:
+            scheduler.rise(loop)
             while not self._handed_over and self._awaited_on(loop):
                 if scheduler.idle:
                     raise Stuck(scheduler.who_waits())
@@ -190,9 +205,7 @@ class AwaitingDriver:
                 if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
                     if self._pace.look():
                         continue
-                    self._pumps[loop] = loop.call_later(early_s, self._pump, loop, 1)
-                    if (fd := self._pace.fileno()) is not None:
-                        loop.add_reader(fd, self._arm, loop, 1)
+                    self._nap(loop, due_ns, early_s)
                     return
                 scheduler.step()
         except Exception as error:
@@ -200,17 +213,48 @@ class AwaitingDriver:
         finally:
             scheduler.leave()
         if self._awaited_on(loop):
-            self._arm(loop, TURNS_TO_ACT)
+            self._arm(loop, TURNS_TO_ACT if self._pace is None else 1)
 
     def _fail_all(self, error: Exception) -> bool:
         """Tell everybody who awaits that the world broke, and return whether there is somebody."""
         heard = bool(self._futures)
-        for task, future in list(self._futures.items()):
-            self._scheduler.end(task)
-            if not future.done() and not future.get_loop().is_closed():
-                future.set_exception(error)
-        self._futures.clear()
+        with self._scheduler.alone:
+            for task, future in list(self._futures.items()):
+                self._scheduler.end(task)
+                _on(future.get_loop(), _settle, future, None, error)
+            self._futures.clear()
         return heard
+
+
+def _on(loop: asyncio.AbstractEventLoop, what: Callable[..., object], *args: object) -> None:
+    """Call something on a loop: at once if it runs here, or nowhere; else when its turn comes, or never if it ends."""
+    if loop is _running() or not (loop.is_running() or loop.is_closed()):
+        what(*args)
+    else:
+        _soon(loop, what, *args)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, what: Callable[..., object], *args: object) -> None:
+    """Call something on a loop when its turn comes, or never if it ends."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(what, *args)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _settle(future: asyncio.Future[object], value: object, error: BaseException | None) -> None:
+    """Hand a result over, unless its receiver was cancelled meanwhile."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def task_origin() -> tuple[tuple[str, int, str], ...]:

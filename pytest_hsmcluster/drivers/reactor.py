@@ -24,7 +24,10 @@ Ready = Callable[[], None]
 LONGEST_NAP_S = 60.0
 
 STEPS_AT_ONCE = 100
-"""Steps after which somebody looks what has come in, even if more is due: neither of the two keeps the other out."""
+"""Steps after which the leader looks what has come in, even if more is due."""
+
+LOOKS_AT_ONCE = 20
+"""Looks that find something after which the leader awakens the others, even if there is more."""
 
 
 class Reactor(RealPace):
@@ -45,15 +48,18 @@ class Reactor(RealPace):
         self._epoll.register(self._bell, select.EPOLLIN)
         self._sleepers: list[_Sleeper] = []
         self._led = False
-        self._until_ns: int | None = None
+        self._waits = False
         self._door = threading.Lock()
         self._polling = 0
-        self._closed = False
+        self._closed = self._dismantled = False
 
     # -- who is watched -------------------------------------------------------------------
 
     def watch(self, fd: int, readable: Ready, writable: Ready | None = None) -> None:
-        """Call `readable` when there is something to read or the other side has gone; until `forget`."""
+        """Call `readable` when there is something to read or the other side has gone; until `forget`.
+
+        Now and then it is called for nothing: two threads saw the same, and the other one was first.
+        """
         self._watches += 1
         self._watched[fd] = _Watched(self._watches, readable, writable or readable)
         self._epoll.register(fd, select.EPOLLIN)
@@ -79,30 +85,36 @@ class Reactor(RealPace):
     def look(self, longest_s: float = 0.0) -> bool:
         """Hand over what has come in, waiting for it no longer than that, and return whether there was something.
 
+        Where somebody leads there is nothing to look for.
+
         Raises:
-            UsageError: it is closed, or was meanwhile.
+            UsageError: it is closed.
         """
-        if not longest_s and self._until_ns is not None:
-            return False  # the leader hears it
+        if self._waits:
+            return False
         came = self._poll(longest_s)
         if not came:
             return False
         with self._scheduler.alone:
-            if self._until_ns is not None:
-                self._ring()  # what was handed over may be what the leader waits for
             return self._hand_over(came)
 
     def wait_until(self, instant_ns: int) -> bool:
-        """Wait until real time has come to an instant, but no longer than until something comes in.
-
-        Returns:
-            Whether the instant has come.
+        """Do what is due until real time has come to an instant, and return True: it has.
 
         Raises:
-            UsageError: it is closed, or was meanwhile.
+            UsageError: the world ended meanwhile.
         """
-        self.look(max(0.0, min(self.early_s(instant_ns), LONGEST_NAP_S)))
-        return self.early_s(instant_ns) <= 0
+        scheduler = self._scheduler
+        scheduler.enter()
+        try:
+            come = scheduler.at(instant_ns, _nothing)
+            try:
+                self.drive(scheduler, lambda: come.action is None)
+            finally:
+                scheduler.cancel(come)
+        finally:
+            scheduler.leave()
+        return True
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
         """Step the scheduler, whose turn the caller has, until `done()`; others have their turns while it waits.
@@ -130,14 +142,14 @@ class Reactor(RealPace):
                 self._ring()  # for good: nobody reads it any more
             else:
                 self._dismantle()
-        for sleeper in self._sleepers:
-            sleeper.wake()
+        while self._sleepers:
+            self._sleepers.pop().wake()
 
     # -- inside: leading and following ------------------------------------------------------------
 
     def _lead(self, done: Callable[[], bool]) -> None:
         """Do what is due and wait for what comes, until the leader's own call has ended."""
-        scheduler, steps = self._scheduler, 0
+        scheduler, steps, looks = self._scheduler, 0, 0
         self._led = True
         try:
             while not done():
@@ -151,8 +163,10 @@ class Reactor(RealPace):
                     continue
                 steps = 0
                 finished = [sleeper for sleeper in self._sleepers if sleeper.done()]
-                if (finished or early_s <= 0) and self._hand_over(self._poll(0)):
+                if (finished or early_s <= 0) and looks < LOOKS_AT_ONCE and self._hand_over(self._poll(0)):
+                    looks += 1
                     continue
+                looks = 0
                 for sleeper in finished:
                     self._sleepers.remove(sleeper)
                     sleeper.wake()
@@ -164,21 +178,20 @@ class Reactor(RealPace):
     def _wait(self, due_ns: int, early_s: float) -> list[tuple[int, int, int]]:
         """Wait until something comes in or a timer is due, and let others have their turns meanwhile."""
         scheduler = self._scheduler
-        self._until_ns = due_ns
+        scheduler.nap(self, due_ns, self._ring)
+        self._waits = True
         scheduler.leave()
         try:
             return self._poll(min(LONGEST_NAP_S, early_s))
         finally:
+            self._waits = False
             scheduler.come_back()
-            self._until_ns = None
+            scheduler.rise(self)
 
     def _follow(self, done: Callable[[], bool]) -> None:
         """Sleep until the call has ended, or the lead is free."""
         sleeper = _Sleeper(done)
         self._sleepers.append(sleeper)
-        due_ns = self._scheduler.next_due_ns()
-        if due_ns is not None and self._until_ns is not None and due_ns < self._until_ns:
-            self._ring()  # the leader means to wait longer than the newcomer
         self._scheduler.leave()
         try:
             sleeper.sleep()
@@ -230,7 +243,7 @@ class Reactor(RealPace):
             scheduler.now_ns = max(scheduler.now_ns, reached_ns if due_ns is None else min(due_ns, reached_ns))
         for fd, events, watches in came:
             if fd == self._bell:
-                if self._until_ns is None:  # nobody waits who is to hear it
+                if not self._waits:  # else it is the leader who is to hear it
                     with suppress(BlockingIOError):
                         os.eventfd_read(fd)
                 continue
@@ -247,15 +260,21 @@ class Reactor(RealPace):
 
     def _ring(self) -> None:
         """Have the leader look anew."""
-        os.eventfd_write(self._bell, 1)
+        if not self._dismantled:
+            os.eventfd_write(self._bell, 1)
 
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("this cluster is closed: nobody waits there any more; each test has its own")
 
     def _dismantle(self) -> None:
+        self._dismantled = True
         self._epoll.close()
         os.close(self._bell)
+
+
+def _nothing() -> None:
+    """An instant has come, and that is all."""
 
 
 class _Watched:

@@ -211,7 +211,7 @@ class TrioDriver:
         call.tell()
 
     def _awaited_in(self, run: _Run) -> bool:
-        return any(call.run is run for call in self._calls.values())
+        return any(call.run is run for call in list(self._calls.values()))
 
     # -- runs ---------------------------------------------------------------------------
 
@@ -252,6 +252,7 @@ class TrioDriver:
                         else:
                             await trio.lowlevel.wait_readable(fd)
                     run.nap = None
+                    self._scheduler.rise(run)
                 await _all_have_acted()
         run.pumped = False
 
@@ -269,6 +270,7 @@ class TrioDriver:
                     if self._pace is not None and (early_s := self._pace.early_s(due_ns)) > 0:
                         if self._pace.look():
                             continue
+                        scheduler.nap(run, due_ns, lambda: run.soon(run.wake))
                         return early_s
                     scheduler.step()
             finally:

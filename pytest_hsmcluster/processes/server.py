@@ -79,11 +79,14 @@ class Server:
         self._pipe.send(control.Ready(self._door.getsockname()[1]))
         self._ordered()  # what came together with the first order
         while not self._pipe.ended:
-            due_ns = scheduler.next_due_ns()
-            if due_ns is None:
-                reactor.look(LONGEST_NAP_S)
-            elif reactor.wait_until(due_ns):
+            reactor.look(self._idle_s())
+            if self._idle_s() <= 0:
                 scheduler.step()
+
+    def _idle_s(self) -> float:
+        """Return for how many seconds nothing is due."""
+        due_ns = self._scheduler.next_due_ns()
+        return LONGEST_NAP_S if due_ns is None else min(LONGEST_NAP_S, max(0.0, self._reactor.early_s(due_ns)))
 
     def _made(self) -> HsmAlone:
         begin = self._begin

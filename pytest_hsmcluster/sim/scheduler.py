@@ -113,6 +113,8 @@ class Scheduler:
         self._number = 0
         self._foreground = 0
         self._tasks: dict[Task, None] = {}
+        self._naps: dict[object, tuple[int, Callable[[], None]]] = {}
+        self._latest_nap_ns = 0
 
     # -- timers ---------------------------------------------------------------
 
@@ -129,6 +131,8 @@ class Scheduler:
         timer = Timer(max(due_ns, self.now_ns), action, background)
         self._number += 1
         heappush(self._heap, (timer.due_ns, lane, late, self._number, timer))
+        if timer.due_ns < self._latest_nap_ns:
+            self._rouse(timer.due_ns)
         if not background:
             self._foreground += 1
         return timer
@@ -182,6 +186,22 @@ class Scheduler:
         self.now_ns = due_ns
         assert action is not None, "next_due_ns leaves a live timer on top"
         action()
+
+    def nap(self, who: object, until_ns: int, rouse: Callable[[], None]) -> None:
+        """Note that somebody waits in real time for what is due next.
+
+        Args:
+            who: ends it with `rise`.
+            until_ns: the instant that it waits for.
+            rouse: called once, by whoever has something due sooner.
+        """
+        self._naps[who] = until_ns, rouse
+        self._latest_nap_ns = max(self._latest_nap_ns, until_ns)
+
+    def rise(self, who: object) -> None:
+        """Note that somebody waits in real time no longer."""
+        if self._naps.pop(who, None) is not None:
+            self._latest_nap_ns = max([until_ns for until_ns, _ in self._naps.values()], default=0)
 
     # -- flows ----------------------------------------------------------------
 
@@ -293,6 +313,12 @@ class Scheduler:
         return "\n".join(lines if len(lines) > 1 else [*lines, "  nobody"])
 
     # -- inside ---------------------------------------------------------------
+
+    def _rouse(self, due_ns: int) -> None:
+        for who, (until_ns, rouse) in list(self._naps.items()):
+            if due_ns < until_ns:
+                self.rise(who)
+                rouse()
 
     def _wake(self, task: Task, value: Any) -> None:
         task.timer = self.at(self.now_ns, lambda: self._resume(task, value), task.lane, background=task.background)
