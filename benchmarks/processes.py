@@ -52,7 +52,10 @@ def main() -> None:
         lengths = measured_lengths(client, key)
         print(f"a signature: {lengths[0]} bytes to the HSM, {lengths[1]} back")
         with Echo(HSMS, *lengths) as echo:
-            round_trips(echo, client, key)
+            peers = [*echo.pids, *pids_of(cluster)]
+            round_trips("as the system places processes", echo, client, key)
+            with on_one_core(peers):
+                round_trips("all processes on one core", echo, client, key)
             crowds(echo, cluster, key)
     new_keys()
     starts()
@@ -61,7 +64,7 @@ def main() -> None:
 # -- one call ------------------------------------------------------------------------------------
 
 
-def round_trips(echo: "Echo", client: Client, key: Any) -> None:
+def round_trips(where: str, echo: "Echo", client: Client, key: Any) -> None:
     """Print what one signature takes, and what an echo takes."""
     digest, raw = bytes(32), ec.generate_private_key(ec.SECP256R1())
     algorithm = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
@@ -73,11 +76,24 @@ def round_trips(echo: "Echo", client: Client, key: Any) -> None:
     }
     seen = interleaved(rows, CALLS)
     sock.close()
-    print("\n| one call at a time | median µs | quartiles µs |\n|---|---|---|")
+    print(f"\n| one call at a time, {where} | median µs | quartiles µs |\n|---|---|---|")
     for row, rounds in seen.items():
         print(f"| {row} | {spread(rounds)} |")
     echoes, signs = seen["echo over TLS"], seen["`client.sign`"]
     print(f"| `client.sign` − echo | {spread([s - e for s, e in zip(signs, echoes, strict=True)])} |")
+
+
+@contextmanager
+def on_one_core(pids: list[int]) -> Iterator[None]:
+    """Keep this process and others on one core: whether they share one makes most of the difference for an echo."""
+    cores = os.sched_getaffinity(0)
+    threads = [int(task.name) for pid in (os.getpid(), *pids) for task in Path(f"/proc/{pid}/task").iterdir()]
+    for thread in threads:
+        os.sched_setaffinity(thread, {max(cores)})
+    yield
+    for thread in threads:
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(thread, cores)
 
 
 def measured_lengths(client: Client, key: Any) -> tuple[int, int]:
@@ -104,7 +120,7 @@ def measured_lengths(client: Client, key: Any) -> tuple[int, int]:
 
 def crowds(echo: "Echo", cluster: HsmCluster, key: Any) -> None:
     """Print how many calls a second several clients make together, and what of two cores that takes."""
-    pids = [hsm.pid for hsm in cluster.hsms if hsm.pid]  # type: ignore[attr-defined]
+    pids = pids_of(cluster)
     print("\n| clients | what | calls a second | of two cores | this process | its peers |\n" + "|---" * 6 + "|")
     for size in CROWDS:
         sockets = [echo.connection(number) for number in range(size)]
@@ -165,6 +181,11 @@ async def in_tasks(clients: list[AsyncClient], key: Any) -> None:
             await client.sign(key, bytes(32))
 
     await asyncio.gather(*map(go, clients))
+
+
+def pids_of(cluster: HsmCluster) -> list[int]:
+    """Return the numbers of the HSM processes."""
+    return [hsm.pid for hsm in cluster.hsms]  # type: ignore[attr-defined]
 
 
 def used_s(pid: int) -> float:
