@@ -85,12 +85,12 @@ class Reactor(RealPace):
     def look(self, longest_s: float = 0.0) -> bool:
         """Hand over what has come in, waiting for it no longer than that, and return whether there was something.
 
-        Where somebody leads there is nothing to look for.
+        Where somebody leads there is nothing to look for: the leader does, and everybody else would be in the way.
 
         Raises:
             UsageError: it is closed.
         """
-        if self._waits:
+        if self._led:
             return False
         came = self._poll(longest_s)
         if not came:

@@ -200,8 +200,9 @@ class Scheduler:
 
     def rise(self, who: object) -> None:
         """Note that somebody waits in real time no longer."""
-        if self._naps.pop(who, None) is not None:
-            self._latest_nap_ns = max([until_ns for until_ns, _ in self._naps.values()], default=0)
+        with self.alone:
+            if self._naps.pop(who, None) is not None:
+                self._latest_nap_ns = max([until_ns for until_ns, _ in self._naps.values()], default=0)
 
     # -- flows ----------------------------------------------------------------
 
