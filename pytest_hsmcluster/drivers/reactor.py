@@ -192,7 +192,7 @@ class Reactor(RealPace):
         """Sleep until the call has ended, or the lead is free."""
         sleeper = _Sleeper(done)
         self._sleepers.append(sleeper)
-        self._scheduler.leave()
+        self._scheduler.leave()  # from here on it may be awakened, and be interrupted as well
         try:
             sleeper.sleep()
         finally:

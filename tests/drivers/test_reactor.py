@@ -6,7 +6,6 @@ that would last an hour ends because something came, or the test ends by its tim
 
 import asyncio
 import os
-import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import anyio
 import pytest
 import trio
 
+from pytest_hsmcluster.drivers import reactor
 from pytest_hsmcluster.drivers.awaiting import AwaitingDriver
 from pytest_hsmcluster.drivers.blocking import BlockingDriver
 from pytest_hsmcluster.drivers.reactor import Reactor
@@ -338,43 +338,62 @@ def test_the_lead_is_handed_on_when_the_leaders_call_fails(world, pool):
     assert other.result() == "answer to b"
 
 
-def interrupted(ready):
-    """A thread that presses Ctrl-C when the main thread has come to a place."""
-
-    def press():
-        until(ready)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    return press
-
-
-def test_the_lead_is_handed_on_when_the_leader_is_interrupted(world, pool):
+def test_the_lead_is_handed_on_when_the_leader_is_interrupted(world, pool, monkeypatch):
     """Ctrl-C ends the main thread's call, and nobody else's."""
     other = []
 
-    def follow_then_press():
-        until_led(world)
+    def poll(longest_s, really=world.reactor._poll):
+        if threading.current_thread() is not threading.main_thread() or not longest_s:
+            return really(longest_s)
         other.append(pool.submit(world.wait_for, "b"))
-        interrupted(lambda: len(world.reactor._sleepers) == 1)()
+        until_sleeping(world, 1)
+        raise KeyboardInterrupt  # where it is raised in truth, too, unless it comes between two calls
 
-    presser = pool.submit(follow_then_press)
+    monkeypatch.setattr(world.reactor, "_poll", poll)
     with pytest.raises(KeyboardInterrupt):
         world.wait_for("a")
-    presser.result()
     world.tell("b")
     assert other[0].result() == "answer to b"
 
 
-def test_who_is_interrupted_asleep_leaves_the_lead_where_it_is(world, pool):
+def test_who_is_interrupted_asleep_leaves_the_lead_where_it_is(world, pool, monkeypatch):
+    """Nobody wakes it later on, when its call is over."""
+
+    def sleep(sleeper):
+        raise KeyboardInterrupt
+
     leader = pool.submit(world.wait_for, "b")
     until_led(world)
-    presser = pool.submit(interrupted(lambda: len(world.reactor._sleepers) == 1))
+    monkeypatch.setattr(reactor._Sleeper, "sleep", sleep)
     with pytest.raises(KeyboardInterrupt):
         world.wait_for("a")
-    presser.result()
+    assert not world.reactor._sleepers
     world.tell("b")
     assert leader.result() == "answer to b"
-    assert not world.reactor._sleepers
+
+
+def test_who_is_interrupted_when_it_is_to_lead_hands_the_lead_on(world, pool, monkeypatch):
+    """The leader's call has ended, and of the two that sleep the one that it chose is interrupted."""
+    first = pool.submit(world.wait_for, "a")
+    until_led(world)
+    last = []
+
+    def sleep(sleeper, really=reactor._Sleeper.sleep):
+        if threading.current_thread() is not threading.main_thread():
+            really(sleeper)
+            return
+        last.append(pool.submit(world.wait_for, "c"))
+        until_sleeping(world, 2)
+        world.tell("a")
+        really(sleeper)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reactor._Sleeper, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        world.wait_for("b")
+    assert first.result() == "answer to a"
+    world.tell("c")
+    assert last[0].result() == "answer to c"
 
 
 def test_a_newcomer_that_waits_for_less_is_not_late(world, pool):

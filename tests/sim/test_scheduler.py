@@ -170,3 +170,24 @@ def test_nobody_runs_ahead_of_what_the_test_asked_for(scheduler, told):
     scheduler.advance_to(1000)
     assert told == [True, False, 100]
     assert scheduler.ahead(5), "the horizon is gone with the call that set it"
+
+
+def test_whoever_waits_in_real_time_is_roused_by_what_is_due_sooner(scheduler, told):
+    """Once, and not by what is due when they would go on anyhow."""
+    scheduler.nap("short", 100, lambda: told.append("short"))
+    scheduler.nap("long", 200, lambda: told.append("long"))
+    scheduler.at(200, list)
+    assert told == []
+    scheduler.at(100, list)
+    assert told == ["long"]
+    scheduler.at(50, list)
+    scheduler.at(50, list)
+    assert told == ["long", "short"]
+
+
+def test_who_has_risen_is_roused_no_more(scheduler, told):
+    scheduler.nap("short", 100, lambda: told.append("short"))
+    scheduler.rise("short")
+    scheduler.rise("short")
+    scheduler.at(50, list)
+    assert told == []
