@@ -461,25 +461,26 @@ def backend(request):
     return request.param
 
 
-def test_an_answer_wakes_the_loop(world, backend):
+def test_an_answer_wakes_the_loop(world, pool, backend):
     """Under asyncio and trio alike; the loop would have slept for an hour."""
+    answers = []
 
     async def main():
+        async def ask(name):
+            answers.append(await world.await_for(name))
+
         async with anyio.create_task_group() as group:
-            answers = []
-
-            async def ask(name):
-                answers.append(await world.await_for(name))
-
             for name in "abc":
                 group.start_soon(ask, name)
-            with anyio.move_on_after(0.02):
-                await anyio.sleep_forever()
-            assert answers == []
-            world.tell("c", "a", "b")
-        assert sorted(answers) == ["answer to a", "answer to b", "answer to c"]
 
+    def tell():
+        until(lambda: world.scheduler._naps and len(world.asked) == 3)
+        world.tell("c", "a", "b")
+
+    teller = pool.submit(tell)
     anyio.run(main, backend=backend)
+    teller.result()
+    assert sorted(answers) == ["answer to a", "answer to b", "answer to c"]
 
 
 def test_a_call_that_waits_for_a_socket_can_be_cancelled(world, backend):
@@ -558,9 +559,14 @@ def test_a_thread_goes_on_when_a_loop_has_heard_its_answer(world, pool, backend)
 
 def test_a_loop_that_ends_in_the_middle_leaves_the_next_one_alone(world):
     """Its call is forgotten, and what comes for it is nobody's."""
+
+    async def until_it_waits():
+        while not world.scheduler._naps:
+            await asyncio.sleep(0)
+
     loop = asyncio.new_event_loop()
     task = loop.create_task(world.await_for("a"))
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(until_it_waits())
     assert "a" in world.signals
     task._log_destroy_pending = False
     loop.close()
