@@ -78,6 +78,11 @@ class Line:
             with suppress(OSError):
                 socket.socket.send(self._sock, b"\x17\x03\x03\x00\x20" + bytes(32))
 
+    def hear(self) -> None:
+        """Take in what has come, without waiting for anybody to say that there is something."""
+        if not self.closed:
+            self._readable()
+
     def close(self, why: str = "") -> None:
         """End the connection."""
         if self.closed:

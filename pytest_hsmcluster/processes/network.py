@@ -129,7 +129,11 @@ class ProcessNetwork(Network):
                 connection.line.close()
 
     def reset(self, hsm: str) -> None:
-        """Nothing: clients learn from their connections that an HSM closed them."""
+        """Have clients hear at once that a dead HSM's connections ended: the system has closed them by now."""
+        for (_, there), connections in [*self._connections.items()]:
+            if there == hsm:
+                for connection in connections.copy():
+                    connection.line.hear()
 
     def announce(self, hsm: str) -> None:
         """Tell the HSMs who the members are now; clients learn it from any of them."""
