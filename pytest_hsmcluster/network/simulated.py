@@ -81,7 +81,8 @@ class Network:
         except MessageLost:
             return Silence.LOST
         except ConnectionReset:
-            return Silence.RESET
+            # The news that a connection was closed is a message, too.
+            return Silence.LOST if self._cut and self.is_cut(hsm.id, call.client) else Silence.RESET
         finally:
             del hsm.inflight[call]
 

@@ -167,6 +167,7 @@ class Link:
         child, pipe = self._child, self._pipe
         assert child is not None and pipe is not None
         self._child = self._pipe = None
+        self.frozen = False
         self._reactor.forget(pipe.fileno())
         pipe.close()
         os.close(child.fd)

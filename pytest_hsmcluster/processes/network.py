@@ -264,11 +264,17 @@ class ProcessNetwork(Network):
         kept = connection in connections
         if kept:
             connections.remove(connection)
+        if self._cut and self.is_cut(connection.hsm, self._application(session)):
+            return  # the news of the end does not get through: whoever waits does so until his deadline
         answered, connection.answered = connection.answered, None
         if answered is not None:
             self._scheduler.fire(answered, Silence.RESET)
         elif kept and not connections and (peer := self.peers.get(session)) is not None:
             peer.connection_lost(connection.hsm)
+
+    def _application(self, session: int) -> str | None:
+        peer = self.peers.get(session)
+        return peer.application if peer is not None else None
 
     def _learned(self, session: int, body: bytes) -> None:
         """An HSM says who the members are."""

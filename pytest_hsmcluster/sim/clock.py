@@ -97,7 +97,9 @@ class HsmClock:
         while not self._scheduler.idle:
             due_ns = self._scheduler.next_due_ns()
             assert due_ns is not None, "a foreground timer is due"
-            self._go_to(due_ns)
+            # With processes an answer comes in meanwhile, and nobody waits for its deadline any more.
+            if self.pace is None or self.pace.wait_until(due_ns):
+                self._go_to(due_ns)
 
     def _go_to(self, instant_ns: int) -> None:
         if self._wait is not None and self._wait(instant_ns - self._scheduler.now_ns):

@@ -118,6 +118,8 @@ class Stage:
             return sorted(seen) if seen and all(isinstance(one, KeyHandle) for one in value) else seen
         if isinstance(value, Finding):
             return value.label, self.key(value.handle), tuple(value.hsms), self.text(value.cause or "")
+        if isinstance(value, Hsm):
+            return value.id
         if value is None or isinstance(value, bool | int | float | Enum):
             return value
         return self.text(str(value)) if isinstance(value, str) else type(value).__name__
