@@ -76,6 +76,7 @@ class Process:
         self.available: dict[int, None] = {}
         self.log_lines: list[str] = []
         self.connections = {hsm.id: Connection(up=hsm.alive) for hsm in service.members if hsm.state != "joining"}
+        self._untold: dict[str, None] = {}
         self._password: str | None = None
         self._logins = 0
         self._obituary = f"the application process {application!r} has ended"
@@ -110,8 +111,28 @@ class Process:
                 self.forget_login()
 
     def member_joined(self, hsm: str) -> None:
-        """Connect to a new member; clients learn of it from any live HSM."""
-        self.connections[hsm] = Connection()
+        """Connect to a new member; whom no HSM can tell of it learns it with the next answer of any.
+
+        Source:
+            AWS CloudHSM User Guide, "Known issues": when all HSMs were replaced by others, a client keeps trying the
+            old addresses.
+        """
+        if self._in_touch():
+            self.connections[hsm] = Connection()
+        else:
+            self._untold[hsm] = None
+
+    def _in_touch(self) -> bool:
+        """Whether any HSM can tell this client something."""
+        hsms, reachable = self.service.hsms, self.network.reachable
+        return any(hsms[id].state == "up" and reachable(self.application, id) for id in self.up_members())
+
+    def _learn(self) -> None:
+        """Learn from an HSM that answers who joined while none could tell."""
+        untold, self._untold = self._untold, {}
+        for hsm in untold:
+            if self.service.hsms[hsm].state != "lost":
+                self.connections[hsm] = Connection()
 
     # -- login state --------------------------------------------------------------------
 
@@ -311,6 +332,8 @@ class Process:
         if isinstance(answer, Silence):
             yield from self._no_answer(answer, call, until_ns)
         self.check_alive()
+        if self._untold:
+            self._learn()
         if isinstance(answer, NotLoggedIn):
             self.connections[hsm].logged_in = False  # restarted behind a partition, say: the next call logs in anew
         if (struck := reach(Point.CLIENT_RECEIVE, call)) is not None:

@@ -19,7 +19,7 @@ SCENARIOS = (
     *("partition a=app b=hsm-1", "partition a=app b=hsm-2 direction=one-way", "partition a=hsm-2 b=hsm-3"),
     *("partition a=hsm-1 b=app direction=one-way", "gray-failure hsm-1", "gray-failure hsm-2"),
     *("throttled hsm-1", "throttled hsm-2", "full-hsm hsm-1", "full-hsm hsm-2", "full-sessions hsm-2"),
-    *("az-outage a", "rolling-restart down_s=1 gap_s=1", "flapping hsm-2 up_s=1 down_s=1"),
+    *("az-outage a", "rolling-restart down_s=3600", "flapping hsm-2 down_s=3600"),
     *("routed-to hsm-2 next=3", "user-drift hsm=hsm-2 user=crypto_user", "user-drift hsm=hsm-1 user=bob"),
 )
 
@@ -241,6 +241,35 @@ def an_hsm_joins(on):
     on(on.cluster.remove_hsm, "hsm-1")
     for _ in range(3):
         on(app.sign, key, b"data")
+
+
+@tale
+def nobody_can_tell_of_an_hsm_that_joined(on):
+    """An application that is cut off from all learns it with the next answer, another one at once."""
+    app, other = on.app(), on.app("other")
+    key = on(app.generate_key, "AES", 256, label="key")
+    for hsm in on.cluster.hsms:
+        on(on.chaos.partition, "app", hsm.id)
+    on(other.sign, key, b"data")
+    on(on.cluster.add_hsm, "b")
+    on.settle()
+    for _ in range(4):
+        on(other.sign, key, b"data")
+    on(on.chaos.heal)
+    for _ in range(5):
+        on(app.sign, key, b"data")
+
+
+@tale
+def every_hsm_goes_off_and_on(on):
+    """One after the other, to the end."""
+    app = on.app()
+    key = on(app.generate_key, "AES", 256, label="key")
+    on.chaos.rolling_restart(1, 1)
+    on.settle()
+    on(app.sign, key, b"data")
+    on(app.login, on.cluster.default_user, on.cluster.default_password)
+    on(app.sign, key, b"data")
 
 
 @tale
