@@ -128,6 +128,8 @@ class HsmCluster:
         masking_key = MaskingKey.random(source) if backup is None else backup.masking_key
         faults = Faults(self._journal, self._scheduler, self._entropy)
         self._world = World(self.profile, self._scheduler, self._journal, faults, Register(), source, masking_key)
+        if backup is not None:
+            self._world.register.inherit([key.handle for key in (*backup.keys, *backup.tombstones)])
         # A clone that is made with the seed of its parent is another cluster still.
         lineage = "cluster id" if backup is None else f"cluster id/{backup.cluster}/{backup.id}"
         self.id = f"cluster-{_name(self._entropy.stream(lineage)(11))}"

@@ -274,9 +274,10 @@ class HsmMirror(Hsm):
         handle, mat = key.handle, register.named(fact.fingerprint)
         if handle not in register.names:
             assert cause in BIRTHS, f"key {handle} was born nowhere"
-            register.birth(mat, handle)
+            register.enter(mat, handle)
             register.attributes[handle] = key.attributes
-        changed = register.changed(handle, key.attributes)
+        # A client's copy comes as a masked object, which does not say how a key was born; others were ordered from here.
+        changed = register.changed(handle, key.attributes) if cause is Cause.CLONE else key.changed
         KeyStore.insert(
             self.store, replace(key, name=register.names[handle], mat=mat, changed=changed), cause, fact.op, fact.source
         )

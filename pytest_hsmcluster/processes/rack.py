@@ -36,6 +36,9 @@ from .spawner import spawner
 HANDLES_EACH = 1 << 20
 """Handles that one incarnation of an HSM may give out: an old backup must not give out those of live keys again."""
 
+PARENTS_HANDLES = HANDLES_EACH * 64
+"""Handles that a clone leaves to its parent, whose HSMs go on giving out theirs."""
+
 RUNGS = (Point.HSM_RECEIVE, Point.HSM_AUTHORIZE, Point.HSM_EXECUTE, Point.HSM_COMMIT, Point.HSM_REPLY)
 """Points that a request passes in the HSM's process."""
 
@@ -64,6 +67,8 @@ class Rack:
         self.on_moved: Callable[[str], None] = _nobody
         self.cluster = cluster
         self._world = world
+        if world.register.inherited:
+            world.register.skip(PARENTS_HANDLES)  # `sync_key` brings keys of the parent under their own handles
         self._reactor = reactor
         self._seed = seed
         self._activation = activate(cluster, today())

@@ -1,5 +1,6 @@
 """Which numbers have been given out in a cluster: handles, births, materials, processes?"""
 
+from collections.abc import Collection
 from typing import Any
 
 from ..cryptoki import CKO
@@ -18,24 +19,40 @@ class Register:
         names: handle → "key-N" of every key that was ever born.
         mats: handle → "mat-N" of every key that was ever born.
         attributes: handle → attributes at birth, of every key that was born on an HSM.
+        inherited: whether another cluster gave out the first handles.
     """
 
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
         self.mats: dict[int, str] = {}
         self.attributes: dict[int, Attributes] = {}
+        self.inherited = False
         self._next_handle = FIRST_HANDLE
+        self._blocks: list[range] = []
         self._materials: dict[bytes, str] = {}
         self._processes: dict[str, int] = {}
 
     def birth(self, mat: str, handle: int | None = None) -> tuple[int, str]:
         """Return handle and name of a new key; `handle` is taken over when it is free."""
-        if handle is None or handle in self.names:
+        if handle is None or handle in self.names or any(handle in block for block in self._blocks):
             handle = self._next_handle
+        return handle, self.enter(mat, handle)
+
+    def enter(self, mat: str, handle: int) -> str:
+        """Return the name of a new key that was given this handle."""
         self._next_handle = max(self._next_handle, handle + 1)
         name = self.names[handle] = f"key-{len(self.names) + 1}"
         self.mats[handle] = mat
-        return handle, name
+        return name
+
+    def inherit(self, handles: Collection[int]) -> None:
+        """Give out none of another cluster's handles."""
+        self.inherited = True
+        self._next_handle = max([self._next_handle, *(handle + 1 for handle in handles)])
+
+    def skip(self, count: int) -> None:
+        """Give out none of the next handles; they stay free for keys that bring theirs."""
+        self._next_handle += count
 
     def material(self, material: Material) -> str:
         """Return "mat-N": equal for equal key material, and for both halves of a pair."""
@@ -54,6 +71,7 @@ class Register:
         """Set handles aside for somebody who gives them out, and return the first."""
         first = self._next_handle
         self._next_handle += size
+        self._blocks.append(range(first, first + size))
         return first
 
     def changed(self, handle: int, attributes: Attributes) -> tuple[tuple[str, Any], ...]:

@@ -22,6 +22,8 @@ from pytest_hsmcluster.cryptoki import CKA
 from pytest_hsmcluster.errors import ClusterError, UsageError
 from pytest_hsmcluster.service.hsm import Hsm, HsmState
 
+NETWORKS = ("simulated", "processes")
+
 NEVER_S = 3600
 """Longer than any tale: what shall not happen by itself."""
 
@@ -132,7 +134,7 @@ class Stage:
     def text(self, text: str) -> str:
         """Return a text with names instead of handles, and without instants."""
         names = self.cluster._world.register.names
-        named = re.sub(r"\d{4,}", lambda found: names.get(int(found[0]), found[0]), text)
+        named = re.sub(r"\d{6,}", lambda found: names.get(int(found[0]), "a foreign handle"), text)
         return re.sub(r"\d+(\.\d+)? (s|ms|µs)\b", "some s", named)
 
     def key(self, handle: int | None) -> str:
@@ -208,7 +210,7 @@ def told(tale: Tale, network: str, **settings: Any) -> dict[str, Any]:
 
 def both(tale: Tale, **settings: Any) -> list[str]:
     """Tell a tale on both networks, and return what they disagree about."""
-    return differences(*(told(tale, network, **settings) for network in ("simulated", "processes")))
+    return differences(*(told(tale, network, **settings) for network in NETWORKS))
 
 
 def assert_alike(tale: Tale, **settings: Any) -> None:

@@ -60,3 +60,23 @@ def test_changed_attributes_are_those_that_differ_from_birth(register):
         ("encrypt", True),
         ("label", "b"),
     )
+
+
+def test_handles_set_aside_are_not_taken_over():
+    """An HSM that has a block to itself gives out its handles; a key that brings one of them gets another."""
+    register = Register()
+    block = register.block(16)
+
+    assert register.birth("mat-1", block + 3) == (block + 16, "key-1")
+    assert register.enter("mat-2", block + 3) == "key-2"
+
+
+def test_clone_gives_out_none_of_its_parents_handles():
+    """Nor those that it leaves free for what the parent makes later."""
+    register = Register()
+    register.inherit([300_000, 300_007])
+    register.skip(100)
+
+    assert register.inherited
+    assert register.block(16) == 300_108
+    assert register.birth("mat-1", 300_050) == (300_050, "key-1")
