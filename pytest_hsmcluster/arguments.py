@@ -75,7 +75,7 @@ def check_arguments(
     """
     check_shape(hsms, zones, seed, keys, clock, network, order)
     settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
-    Profile().overridden({**settings.overrides, **overrides})
+    check_profile(network, Profile().overridden({**settings.overrides, **overrides}))
     check_rate(network, clock or "virtual", clock_rate)
 
 
@@ -121,6 +121,20 @@ def _check_processes(clock: object) -> None:
         raise UsageError(f'network="processes" needs Linux (process file descriptors, epoll); this is {sys.platform}')
     if importlib.util.find_spec("msgspec") is None:
         raise UsageError('network="processes" needs msgspec: python -m pip install "pytest-hsmcluster[processes]"')
+
+
+def check_profile(network: str, profile: Profile) -> None:
+    """Refuse a profile that a network cannot act out.
+
+    Raises:
+        UsageError: says why, and what there is instead.
+    """
+    if network == "processes" and profile.crash_peer == "silence":
+        raise UsageError(
+            'crash_peer="silence" cannot be had with network="processes": the operating system closes the connections '
+            "of a process that is killed; leave it out, and cut the HSM off with chaos.partition() before it crashes: "
+            "the news does not get through then"
+        )
 
 
 _KINDS_OF_OTHERS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

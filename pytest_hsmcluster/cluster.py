@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from .apptime.apptime import AppTime
-from .arguments import ClientSettings, check_run, check_shape, pace_of
+from .arguments import ClientSettings, check_profile, check_run, check_shape, pace_of
 from .chaos import Chaos
 from .checkers.check import HsmCheck
 from .client.awaiting import AsyncClient
@@ -112,6 +112,7 @@ class HsmCluster:
         settings = ClientSettings.of(sdk, create_object_minimum_nodes, config, hsms)
         self.minimum = settings.minimum
         self.profile = STANDARD.overridden({**settings.overrides, **overrides})
+        check_profile(network, self.profile)
         self._closed = False
         self._ciphertexts = 0
         self._clients: list[Process] = []

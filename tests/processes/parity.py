@@ -134,8 +134,8 @@ class Stage:
     def text(self, text: str) -> str:
         """Return a text with names instead of handles, and without instants."""
         names = self.cluster._world.register.names
-        named = re.sub(r"\d{6,}", lambda found: names.get(int(found[0]), "a foreign handle"), text)
-        return re.sub(r"\d+(\.\d+)? (s|ms|µs)\b", "some s", named)
+        timeless = re.sub(r"\d+(\.\d+)? (s|ms|µs)\b", "some s", text)
+        return re.sub(r"\d{6,}", lambda found: names.get(int(found[0]), "a foreign handle"), timeless)
 
     def key(self, handle: int | None) -> str:
         return self.cluster._world.register.names.get(handle or 0, f"no key {handle}")

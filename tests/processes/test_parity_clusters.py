@@ -152,7 +152,6 @@ def synchronised(first, second):
             child(child.cluster.sweep_now)
             back = child(app.generate_key_pair, "EC", "P-256", label="back")
             parent.note("copy", child.cluster.sync_key(back.private, parent.cluster))
-            parent(parent.cluster.sync_key, back.private, child.cluster)
             session = parent(old.generate_key, "AES", 256, label="session", token=False)
             parent(parent.cluster.sync_key, session, child.cluster)
             child(app.find_keys)
