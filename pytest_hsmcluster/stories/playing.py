@@ -51,8 +51,8 @@ class Player:
         known: name → function or class that steps call by its name.
     """
 
-    def __init__(self, shape: Shape, *, seed: int = 0, keys: str = "seeded") -> None:
-        cluster = self.cluster = shape.cluster(seed, keys)
+    def __init__(self, shape: Shape, *, seed: int = 0, keys: str = "seeded", **where: Any) -> None:
+        cluster = self.cluster = shape.cluster(seed, keys, **where)
         self.things: dict[str, Any] = {CLUSTER: cluster, CHAOS: cluster.chaos, CLOCK: cluster.clock}
         self.told: list[Told] = []
         self.skipped: list[Step] = []

@@ -115,9 +115,15 @@ class Shape:
         zones: tuple[str, ...] = dict(self.settings).get("zones", ("a", "b", "c"))
         return tuple(dict.fromkeys(zones[number % len(zones)] for number in range(self.hsms)))
 
-    def cluster(self, seed: int = 0, keys: str = "seeded") -> HsmCluster:
-        """Return a new cluster of this shape; key bytes are reproducible unless `keys` says otherwise."""
-        return HsmCluster(seed=seed, keys=keys, **self.arguments)
+    def cluster(self, seed: int = 0, keys: str = "seeded", **where: Any) -> HsmCluster:
+        """Return a new cluster of this shape; key bytes are reproducible unless `keys` says otherwise.
+
+        Args:
+            seed: of what it draws by lot.
+            keys: `seeded` or `random`.
+            where: what is no shape: `network`, `clock`, `clock_rate`.
+        """
+        return HsmCluster(seed=seed, keys=keys, **where, **self.arguments)
 
 
 @dataclass(frozen=True, slots=True)

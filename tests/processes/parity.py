@@ -20,6 +20,8 @@ from pytest_hsmcluster.client.config import ConfigWarning
 from pytest_hsmcluster.client.handles import KeyHandle, KeyPair
 from pytest_hsmcluster.cryptoki import CKA
 from pytest_hsmcluster.errors import ClusterError, UsageError
+from pytest_hsmcluster.faults.injector import Injection
+from pytest_hsmcluster.hardships import Hardship
 from pytest_hsmcluster.service.hsm import Hsm, HsmState
 
 NETWORKS = ("simulated", "processes")
@@ -82,7 +84,7 @@ class Stage:
             self.notes.append((name, self.seen_error(error)))
             error.__traceback__ = error.__context__ = None
             return None
-        self.notes.append((name, self.seen(result, chance=name in CHANCE)))
+        self.notes.append((name, self.seen_result(name, result)))
         return result
 
     def note(self, what: str, value: object) -> None:
@@ -122,9 +124,15 @@ class Stage:
             return value.label, self.key(value.handle), tuple(value.hsms), self.text(value.cause or "")
         if isinstance(value, Hsm):
             return value.id
+        if isinstance(value, Injection | Hardship):
+            return str(value), value.hits
         if value is None or isinstance(value, bool | int | float | Enum):
             return value
         return self.text(str(value)) if isinstance(value, str) else type(value).__name__
+
+    def seen_result(self, name: str, result: Any) -> Any:
+        """Return what an operation returned, without what is drawn by lot."""
+        return self.seen(result, chance=name in CHANCE)
 
     def seen_error(self, error: BaseException) -> tuple[Any, ...]:
         """Return all that can be seen of an error."""
