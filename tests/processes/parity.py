@@ -19,6 +19,7 @@ from pytest_hsmcluster.checkers.verdict import Finding
 from pytest_hsmcluster.client.config import ConfigWarning
 from pytest_hsmcluster.client.handles import KeyHandle, KeyPair
 from pytest_hsmcluster.cryptoki import CKA
+from pytest_hsmcluster.drivers.reactor import Reactor
 from pytest_hsmcluster.errors import ClusterError, UsageError
 from pytest_hsmcluster.faults.injector import Injection
 from pytest_hsmcluster.hardships import Hardship
@@ -96,11 +97,15 @@ class Stage:
         self.cluster.clock.advance(seconds)
 
     def settle(self) -> None:
-        """Return when every HSM process has done, and told, what it was asked for."""
-        self.cluster.clock.run_until_idle()
+        """Return when every HSM process has done what it was asked for, and everybody has heard what it told."""
+        clock = self.cluster.clock
+        clock.run_until_idle()
         for hsm in self.cluster.hsms:
             if hsm.state is HsmState.UP:
                 hsm.audit()
+        if isinstance(clock.pace, Reactor):
+            while clock.pace.look():
+                pass
 
     # -- what is seen -------------------------------------------------------------------
 
