@@ -129,11 +129,16 @@ class ProcessNetwork(Network):
                 connection.line.close()
 
     def reset(self, hsm: str) -> None:
-        """Have clients hear at once that a dead HSM's connections ended: the system has closed them by now."""
-        for (_, there), connections in [*self._connections.items()]:
-            if there == hsm:
-                for connection in connections.copy():
-                    connection.line.hear()
+        """Have clients hear at once that a dead HSM's connections ended: the system has closed them by now.
+
+        Clients connect to every member; here they do when they need it, and whoever has not needed it yet is told.
+        """
+        for number, peer in [*self.peers.items()]:
+            connections = self._connections.get((number, hsm), [])
+            for connection in connections.copy():
+                connection.line.hear()
+            if not connections and not (self._cut and self.is_cut(hsm, peer.application)):
+                peer.connection_lost(hsm)
 
     def announce(self, hsm: str) -> None:
         """Tell the HSMs who the members are now; clients learn it from any of them."""

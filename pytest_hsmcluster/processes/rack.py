@@ -170,7 +170,7 @@ class Rack:
         struck = self._world.faults.reach(point, call)
         if struck is not None and isinstance(struck.effect, Hold):
             flow = self._held(mirror, question, struck)
-            self._world.scheduler.spawn(flow, SERVICE_LANE, f"a request held on {mirror.id}", background=True)
+            self._world.scheduler.spawn(flow, SERVICE_LANE, f"a request held on {mirror.id}")
             return
         fate = Fate(question.number)
         if struck is not None:

@@ -100,7 +100,7 @@ class Stage:
         """Return when every HSM process has done what it was asked for, and everybody has heard what it told."""
         clock = self.cluster.clock
         clock.run_until_idle()
-        for hsm in self.cluster.hsms:
+        for hsm in self.cluster.hsms * 2:  # what was let go before the first is done before the second
             if hsm.state is HsmState.UP:
                 hsm.audit()
         if isinstance(clock.pace, Reactor):
