@@ -141,8 +141,16 @@ class ProcessNetwork(Network):
                 peer.connection_lost(hsm)
 
     def announce(self, hsm: str) -> None:
-        """Tell the HSMs who the members are now; clients learn it from any of them."""
+        """Tell the HSMs who the members are now; clients learn it from any of them.
+
+        As with `reset`, whoever has not needed a connection yet is told.
+        """
         self._rack.announce()
+        connected = {number for (number, _), connections in self._connections.items() if connections}
+        for number, peer in [*self.peers.items()]:
+            if number not in connected:
+                self._known[number] = self._rack.members()
+                peer.member_joined(hsm)
 
     def open(self) -> None:
         """Tell the first HSMs who the members are."""
