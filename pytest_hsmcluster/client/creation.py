@@ -175,6 +175,8 @@ class Creator:
         while True:
             found, asked = 0, 0
             for hsm in (yield from process.candidates(call)):
+                if self._scheduler.now_ns >= until_ns:
+                    break  # no answer can come in time
                 try:
                     found += yield from process.call(call, hsm, CheckKey(handle), until_ns)
                     asked += 1

@@ -60,6 +60,8 @@ class Network:
         hsm.inflight[call] = None
         try:
             if (struck := self._reach(Point.WIRE_REQUEST, call)) is not None:
+                if hsm.paused and isinstance(struck.effect, Corrupt) and not struck.effect.payload:
+                    return Silence.LOST  # who stands still closes no connection
                 yield from self._strike_request(struck, call)
             if self._cut and self.is_cut(call.client, hsm.id):
                 return Silence.LOST

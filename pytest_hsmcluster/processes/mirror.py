@@ -203,7 +203,7 @@ class HsmMirror(Hsm):
         if self.link.running:
             users = [control.User(u.name, str(u.type), u.number, u.digest) for u in self.accounts.users.values()]
             failures = dict(self.accounts.failures)
-            self.link.ask(lambda number: control.Users(number, users, failures))
+            self.order(lambda number: control.Users(number, users, failures))
 
     def limits_set(self) -> None:
         """Have its process keep to the limits that a hardship has set."""

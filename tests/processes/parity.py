@@ -162,6 +162,8 @@ class Stage:
     def end(self) -> dict[str, Any]:
         """Return all that can be seen of a cluster at the end of a tale."""
         cluster = self.cluster
+        for hsm in cluster.hsms:
+            cluster.chaos.resume(hsm.id)  # who stands still cannot say what it holds
         self.settle()
         seen: dict[str, Any] = {f"note {index}": note for index, note in enumerate(self.notes)}
         for hsm in cluster.service.hsms.values():
