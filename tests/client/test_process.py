@@ -318,6 +318,32 @@ def test_a_new_member_is_used_once_it_has_joined(make):
     assert served(cluster, app) == ["hsm-1", "hsm-2", "hsm-3"]
 
 
+def test_a_client_that_lost_every_hsm_never_learns_of_the_new_ones(make):
+    """It keeps trying those that it knew; a new application knows the new ones."""
+    cluster = make(2, sdk=3)
+    app = cluster.client()
+    for hsm in cluster.hsms:
+        cluster.chaos.destroy(hsm.id)
+    cluster.add_hsm("c")
+    cluster.clock.advance(400)
+
+    with pytest.raises(HsmUnavailable):
+        app.login(cluster.default_user, cluster.default_password)
+    assert served(cluster, cluster.client("new")) == ["hsm-3"]
+
+
+def test_a_client_that_was_cut_off_learns_of_a_new_member_with_the_next_answer(make):
+    """Nobody could tell it before."""
+    cluster = make(2, sdk=3)
+    app = cluster.client()
+    with cluster.chaos.partition("app", "hsm-1"), cluster.chaos.partition("app", "hsm-2"):
+        cluster.add_hsm("c")
+        cluster.clock.advance(400)
+    app.find_keys()
+
+    assert served(cluster, app) == ["hsm-1", "hsm-2", "hsm-3"]
+
+
 def test_a_new_member_without_the_user_is_left_out(make):
     """The user was made after the snapshot from which the new HSM started."""
     cluster = make(2, sdk=3)
