@@ -91,7 +91,7 @@ def test_smallest_and_largest_cluster_work(hsms):
         ({"keys": "fixed"}, "keys is 'random' or 'seeded'; got 'fixed'"),
         ({"clock": "wall"}, "clock is 'virtual' or 'real'; got 'wall'"),
         ({"network": "tcp"}, "network is 'simulated' or 'processes'; got 'tcp'"),
-        ({"network": "processes", "crash_peer": "silence"}, "cannot be had with network=\"processes\": the operating"),
+        ({"network": "processes", "crash_peer": "silence"}, 'cannot be had with network="processes": the operating'),
         ({"clock": "real", "clock_rate": 0}, "rate is a number above 0"),
         ({"clock": "real", "clock_rate": float("inf")}, "rate is a number above 0"),
         ({"sdk": 4}, "sdk"),

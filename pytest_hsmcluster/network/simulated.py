@@ -59,16 +59,19 @@ class Network:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""
         hsm.inflight[call] = None
         try:
+            spoiled = False
             if (struck := self._reach(Point.WIRE_REQUEST, call)) is not None:
-                if hsm.paused and isinstance(struck.effect, Corrupt) and not struck.effect.payload:
-                    return Silence.LOST  # who stands still closes no connection
-                yield from self._strike_request(struck, call)
+                spoiled = isinstance(struck.effect, Corrupt) and not struck.effect.payload
+                if not spoiled:
+                    yield from self._strike_request(struck, call)
             if self._cut and self.is_cut(call.client, hsm.id):
                 return Silence.LOST
             if not self._ahead(self._wire_ns, call.deadline_ns):
                 yield self._wire_ns
             if not hsm.alive:
                 return Silence.REFUSED if self._world.profile.crash_peer == "reset" else Silence.LOST
+            if spoiled:
+                return Silence.LOST if hsm.paused or self._swallowed(hsm.id, call) else Silence.RESET
             try:
                 answer = yield from hsm.serve(call)
             except ClusterError as refused:
@@ -83,8 +86,7 @@ class Network:
         except MessageLost:
             return Silence.LOST
         except ConnectionReset:
-            # The news that a connection was closed is a message, too.
-            return Silence.LOST if self._cut and self.is_cut(hsm.id, call.client) else Silence.RESET
+            return Silence.LOST if self._swallowed(hsm.id, call) else Silence.RESET
         finally:
             del hsm.inflight[call]
 
@@ -148,6 +150,10 @@ class Network:
         """Tell every client that an HSM joined."""
         for peer in self.peers.values():
             peer.member_joined(hsm)
+
+    def _swallowed(self, hsm: str, call: Call) -> bool:
+        """Whether a partition keeps from a client that its connection was closed."""
+        return bool(self._cut) and self.is_cut(hsm, call.client)
 
     # -- faults on messages --------------------------------------------------------------
 

@@ -276,7 +276,7 @@ class HsmMirror(Hsm):
             assert cause in BIRTHS, f"key {handle} was born nowhere"
             register.enter(mat, handle)
             register.attributes[handle] = key.attributes
-        # A client's copy comes as a masked object, which does not say how a key was born; others were ordered from here.
+        # A masked object does not say how its key was born; what was ordered from here does.
         changed = register.changed(handle, key.attributes) if cause is Cause.CLONE else key.changed
         KeyStore.insert(
             self.store, replace(key, name=register.names[handle], mat=mat, changed=changed), cause, fact.op, fact.source

@@ -87,8 +87,8 @@ def main(count: int, first: int = 0) -> int:
         found = parity_of(seed)
         if found:
             wrong += 1
-            print(f"seed {seed}:", drawn(seed), *found, sep="\n")
-    print(f"{count} stories, {wrong} differ")
+            sys.stdout.write("\n".join([f"seed {seed}:", str(drawn(seed)), *found, ""]))
+    sys.stdout.write(f"{count} stories, {wrong} differ\n")
     return wrong
 
 

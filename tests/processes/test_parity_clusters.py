@@ -115,7 +115,7 @@ def cloned(first, second):
     """Fill a cluster from a backup of another, and live on in both."""
     parent = opened(first)
     with parent.cluster:
-        key, pair, bob = lived_in(parent)
+        key, pair = lived_in(parent)
         child = opened(second, parent.cluster.backup())
         with child.cluster:
             app = child.app()
@@ -139,7 +139,7 @@ def synchronised(first, second):
     """Copy keys from a cluster to its clone and back."""
     parent = opened(first)
     with parent.cluster:
-        key, pair, bob = lived_in(parent)
+        key, _ = lived_in(parent)
         child = opened(second, parent.cluster.backup())
         with child.cluster:
             app, old = child.app(), parent.clients[0]
@@ -170,7 +170,7 @@ def lived_in(on):
     on(app.delete_key, pair.public)
     bob = bob_in(on)
     on(bob.login, "bob", "wrong")
-    return key, pair, bob
+    return key, pair
 
 
 def bob_in(on):

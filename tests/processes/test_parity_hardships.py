@@ -87,7 +87,7 @@ def an_hsm_returns(on):
     app = on.app()
     key = on(app.generate_key, "AES", 256, label="token")
     session = on(app.generate_key, "AES", 256, label="session", token=False)
-    home = [hsm.id for hsm in on.cluster.hsms if session.number in hsm.keys][0]
+    home = next(hsm.id for hsm in on.cluster.hsms if session.number in hsm.keys)
     on(on.chaos.crash, home)
     on(app.sign, session, b"data")
     for _ in range(3):
