@@ -206,6 +206,32 @@ def a_request_waits_in_a_silent_hsm(on):
 
 
 @tale
+def a_silent_hsm_is_changed(on):
+    """What operators do to it meanwhile holds when it goes on."""
+    app = on.app()
+    on(on.cluster.create_user, "bob", "bobs-password")
+    on(app.generate_key, "AES", 256, label="token")
+    with on.chaos.pause("hsm-2"):
+        on(on.cluster.admin.delete_user, "bob")
+        on(on.cluster.create_user, "carol", "a-password")
+        on(on.cluster.sweep_now)
+        on.chaos.drop_user("hsm-2", "bob")
+        on.chaos.throttle("hsm-2")
+        on.chaos.fill("hsm-2")
+        on.chaos.inject("fail CKR_DEVICE_ERROR @ hsm.commit hsm=hsm-2 nth=1", may_miss=True)
+        on(on.cluster.backup, "hsm-2")
+        on(app.close)
+    on.settle()
+    other = on.app("other")
+    on(other.generate_key, "AES", 256, label="busy")
+    on(on.chaos.relieve, "hsm-2")
+    on(other.generate_key, "AES", 256, label="full")
+    on(on.chaos.undo_all)
+    on(other.generate_key, "AES", 256, label="free")
+    on(on.cluster.coverage, "carol")
+
+
+@tale
 def nobody_is_left(on):
     """The last HSM is lost, a new one joins from the newest backup."""
     app = on.app()
