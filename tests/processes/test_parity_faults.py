@@ -60,7 +60,7 @@ def test_every_effect_at_every_point(spec):
 
 @pytest.mark.parametrize(
     "spec",
-    [f"{spec} nth=2" for spec in strikes() if "@ client." in spec or "@ wire." in spec or "@ hsm.commit" in spec],
+    [f"{spec} nth=2" for spec in strikes() if "@ client." in spec or "@ hsm.commit" in spec],
 )
 def test_effects_on_the_availability_check(spec):
     """The second passage, with SDK 5: mostly within the copying of a key."""
