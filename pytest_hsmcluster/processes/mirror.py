@@ -183,7 +183,7 @@ class HsmMirror(Hsm):
             assert wrong == "ok", f"the disk of {self.id} is broken: {wrong}"
             number, report = disk.told
         if number > self._told and report:
-            self.hear(control.decode_telling(report))
+            self.hear(control.decode_telling(self.masking_key.unseal(report)))
 
     def freeze(self) -> None:
         """Stop its process."""
