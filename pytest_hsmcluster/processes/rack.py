@@ -5,11 +5,9 @@ themselves.  It is the home of the mirrors (see `mirror`), and tells clients' HS
 """
 
 import logging
-import shutil
 import ssl
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +26,11 @@ from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .certificates import activate, client_context
 from .control import Asking, Begin, Fate, Members
+from .folder import Folder
 from .line import PROTOCOL
 from .link import Link
 from .mirror import HsmMirror
-from .spawner import spawner
+from .spawner import forget
 
 HANDLES_EACH = 1 << 20
 """Handles that one incarnation of an HSM may give out: an old backup must not give out those of live keys again."""
@@ -70,8 +69,7 @@ class Rack:
         self._profile = replace(world.profile, wire_ns=0, execute_ns=0, clone_ns=0)  # work takes what it takes
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._ports: dict[str, int] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="hsmcluster-"))
-        spawner().keep(self._folder)
+        self._folder = Folder()
         world.faults.on_change = self.arm
 
     def hsm(self, id: str, zone: str, ip: str, world: World, accounts: Accounts) -> HsmMirror:
@@ -110,11 +108,12 @@ class Rack:
 
     def close(self) -> None:
         """End every process and remove every file."""
-        for mirror in self.mirrors.values():
-            mirror.link.on_end = _nothing
-            mirror.link.kill()
-        shutil.rmtree(self._folder)
-        spawner().forget(self._folder)
+        with ExitStack() as ends:  # one that cannot be ended as it should does not keep the others alive
+            ends.callback(forget, self._folder.path)
+            ends.callback(self._folder.remove)
+            for mirror in self.mirrors.values():
+                mirror.link.on_end = _nothing
+                ends.callback(mirror.link.kill)
         del self.call, self.on_moved
 
     # -- for the mirrors ------------------------------------------------------------------
@@ -125,12 +124,13 @@ class Rack:
 
     def folder(self, hsm: str) -> Path:
         """Return the folder of an HSM's disk."""
-        return self._folder / hsm
+        return self._folder.path / hsm
 
     def start(self, mirror: HsmMirror) -> None:
         """Start an HSM's process."""
         world, activation = self._world, self._activation
         mirror.link.start(
+            self._folder.path,
             Begin(
                 self.cluster,
                 mirror.id,
@@ -149,7 +149,7 @@ class Rack:
                 str(self.folder(mirror.id)),
                 self._ports.get(mirror.id, 0),
                 self._armed(),
-            )
+            ),
         )
 
     def up(self, mirror: HsmMirror) -> None:
