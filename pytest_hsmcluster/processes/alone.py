@@ -347,6 +347,10 @@ class HsmAlone(Hsm):
                     self._database.write(self._number, self._sealed(self._number, facts), failures=self._tried)
                 self._reporter.tell(self._number, facts, [])
 
+    def has_session(self, client: int) -> bool:
+        """Whether a client is logged in here."""
+        return client in self._sessions
+
     def open_session(self, client: int, user: str) -> None:
         """Log a client in, and tell it."""
         super().open_session(client, user)

@@ -66,6 +66,7 @@ class Link:
             folder: which is not to outlive the test process.
             begin: what it needs first.
         """
+        self._reactor.check_process()
         self._child = fork(folder)
         self._pipe = Pipe(self._child.end, control.decode_telling)
         self._port = 0
@@ -76,6 +77,7 @@ class Link:
 
     def tell(self, order: Any) -> None:
         """Send an order whose answer does not matter."""
+        self._reactor.check_process()
         if self._pipe is not None:
             self._pipe.send(order)
 
@@ -151,6 +153,7 @@ class Link:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
+        self._reactor.check_process()
         try:
             signal.pidfd_send_signal(self._child.fd, number)
         except ProcessLookupError:

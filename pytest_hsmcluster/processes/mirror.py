@@ -5,13 +5,13 @@ change before it answers.  Whoever looks at the mirror, the service's sweep, the
 at any HSM; whatever they change is an order to the HSM process, and comes back as a fact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ..cryptoki import CKA
-from ..errors import ClusterError
+from ..errors import ClusterError, HsmUnavailable
 from ..faults.points import Point
 from ..history.events import BIRTHS, Cause, Kind
 from ..service.accounts import Accounts
@@ -147,14 +147,17 @@ class HsmMirror(Hsm):
 
     def audit(self) -> tuple[str, str, tuple[tuple[str, int, bool, bool], ...]]:
         """Return what it really holds: as its process says, or its disk when it is off."""
+        held: Sequence[tuple[int, bool, bool]] = ()
         if self.link.running:
             self.link.thaw()
-            held = self.link.ask(lambda number: control.Audit(number)).handles or []
-        elif self.state is HsmState.DOWN:
+            try:
+                held = self.link.ask(lambda number: control.Audit(number)).handles or ()
+            except HsmUnavailable:  # somebody has killed it, and that is noticed now
+                if self.link.running:
+                    raise
+        if not self.link.running and self.state is HsmState.DOWN:
             with DeadDisk(self._home.folder(self.id)) as disk:
                 held = [(handle, True, tombstoned) for handle, _, tombstoned in disk.rows()]
-        else:
-            held = []
         names = self.register.names
         return self.id, str(self.state), tuple((names[handle], handle, token, dead) for handle, token, dead in held)
 

@@ -7,7 +7,7 @@ is done by a real one.
 
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -82,6 +82,7 @@ class ProcessNetwork(Network):
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""
+        self._reactor.check_process()
         hsm.inflight[call] = None
         connection: Connection | None = None
         spoiled = False
@@ -113,6 +114,11 @@ class ProcessNetwork(Network):
         finally:
             hsm.inflight.pop(call, None)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from: connections and HSMs are that one's."""
+        return self._reactor.foreign
+
     # -- who is there -----------------------------------------------------------------
 
     def enter(self, number: int, peer: Peer) -> None:
@@ -141,10 +147,11 @@ class ProcessNetwork(Network):
 
     def close(self) -> None:
         """Close every connection, then end every process."""
-        for number in [*self._known]:
-            self.leave(number)
-        self._rack.close()
-        self._reactor.close()
+        with ExitStack() as ends:  # whatever goes wrong, the rest is done
+            ends.callback(self._reactor.close)
+            ends.callback(self._rack.close)
+            for number in [*self._known]:
+                ends.callback(self.leave, number)
 
     # -- roads ---------------------------------------------------------------------------
 
