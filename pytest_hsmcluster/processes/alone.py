@@ -258,6 +258,9 @@ class HsmAlone(Hsm):
         except ClusterError:
             self._reporter.facts = before + self._reporter.facts
             raise
+        except Exception:
+            self._undo(before)
+            raise
         self.commit(before)
         return answer
 
@@ -324,6 +327,14 @@ class HsmAlone(Hsm):
     def limit_disk(self, full: bool) -> None:
         """Let the disk be full, or no longer."""
         self._database.limit(full)
+
+    def _undo(self, before: list[Fact]) -> None:
+        """Be as before a command that was given up in the middle of a change; nobody was told of it."""
+        for fact in self._reporter.facts:
+            if isinstance(fact, Held):
+                self.store.keys.pop(fact.key.handle, None)
+        self._reporter.facts = before
+        self.load()
 
     def _sealed(self, number: int, facts: list[Fact]) -> bytes:
         """Return a report as it lies on the disk: keys that came are in it."""

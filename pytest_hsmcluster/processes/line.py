@@ -50,6 +50,7 @@ class Line:
         on_closed: called once, with the reason in words; "" is an orderly end.
         shaken: whether both sides have been verified.
         peer: the certificate of the other side (DER), once it has been verified.
+        port: of the other side, for people.
         closed: whether it has ended.
     """
 
@@ -60,6 +61,7 @@ class Line:
         self.on_closed: Callable[[str], None] = _unheard
         self.shaken = self.closed = False
         self.peer = b""
+        self.port = 0
         self._reactor = reactor
         self._came = bytearray()
         self._unsent = bytearray()

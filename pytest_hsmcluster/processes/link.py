@@ -80,6 +80,8 @@ class Link:
         self._reactor.check_process()
         if self._pipe is not None:
             self._pipe.send(order)
+            if self._pipe.pending:
+                self.hear()
 
     def ask(self, make: Callable[[int], Order]) -> Done:
         """Send an order and return the answer.

@@ -48,6 +48,9 @@ class Home(Protocol):
     def said(self, mirror: "HsmMirror", line: str) -> None:
         """An HSM has a line for its log."""
 
+    def failed(self, mirror: "HsmMirror", failed: control.Failed) -> None:
+        """A request was given up by mistake."""
+
     def broke(self, mirror: "HsmMirror", trace: str) -> None:
         """An HSM process ended by a mistake of this package."""
 
@@ -263,6 +266,8 @@ class HsmMirror(Hsm):
             self._home.asked(self, message)
         elif isinstance(message, control.Said):
             self._home.said(self, message.line)
+        elif isinstance(message, control.Failed):
+            self._home.failed(self, message)
         else:
             self._home.broke(self, message.trace)
 

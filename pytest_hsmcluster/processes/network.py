@@ -77,7 +77,7 @@ class ProcessNetwork(Network):
         self._connections: dict[tuple[int, str], list[Connection]] = {}
         self._detours: dict[tuple[str, str], Address] = {}
         self._travelled: dict[tuple[str, str], None] = {}
-        rack.call = self._calls.__getitem__
+        rack.call = self._calls.get
         rack.on_moved = lambda hsm: self.on_moved(hsm)
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:

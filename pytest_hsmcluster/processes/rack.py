@@ -25,7 +25,7 @@ from ..service.trouble import ConnectionReset, MessageLost
 from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .certificates import activate, client_context
-from .control import Asking, Begin, Fate, Members
+from .control import Asking, Begin, Failed, Fate, Members
 from .folder import Folder
 from .line import PROTOCOL
 from .link import Link
@@ -53,13 +53,13 @@ class Rack:
 
     Attributes:
         mirrors: HSM id → what the test process knows of it.
-        call: returns the call that a request's number belongs to.
+        call: returns the call that a request's number belongs to, or None.
         on_moved: called with the id of an HSM that listens on another port than before.
     """
 
     def __init__(self, world: World, cluster: str, reactor: Reactor, seed: int | None) -> None:
         self.mirrors: dict[str, HsmMirror] = {}
-        self.call: Callable[[int], Call] = _no_call
+        self.call: Callable[[int], Call | None] = _no_call
         self.on_moved: Callable[[str], None] = _nobody
         self.cluster = cluster
         self._world = world
@@ -162,6 +162,9 @@ class Rack:
     def asked(self, mirror: HsmMirror, question: Asking) -> None:
         """A request waits at an armed point: write that it is there, and decide what becomes of it."""
         call, point = self.call(question.request), Point.of(question.point)
+        if call is None:  # of a client that is none of ours
+            mirror.link.tell(Fate(question.number))
+            return
         struck = self._world.faults.reach(point, call)
         if struck is not None and isinstance(struck.effect, Hold):
             flow = self._held(mirror, question, struck)
@@ -182,6 +185,19 @@ class Rack:
     def said(self, mirror: HsmMirror, line: str) -> None:
         """Write a line of an HSM to the log."""
         log.warning("%s: %s", mirror.id, line)
+
+    def failed(self, mirror: HsmMirror, failed: Failed) -> None:
+        """Write to the log what a foreign client did to itself; what happens to one of ours is our mistake.
+
+        Raises:
+            AssertionError: the request was ours.
+        """
+        if self.call(failed.request) is not None:
+            raise AssertionError(f"a request failed on {mirror.id} by a mistake in pytest-hsmcluster:\n{failed.trace}")
+        *_, last = failed.trace.splitlines()
+        self.said(
+            mirror, f"lost the client at port {failed.port}: its request makes no sense ({last.partition(':')[0]})"
+        )
 
     def broke(self, mirror: HsmMirror, trace: str) -> None:
         """Say that an HSM process ended by a mistake.
@@ -207,8 +223,8 @@ class Rack:
         mirror.link.tell(Fate(question.number))
 
 
-def _no_call(number: int) -> Call:
-    raise AssertionError(f"request {number} belongs to no call")
+def _no_call(number: int) -> None:
+    """There are no calls."""
 
 
 def _nobody(hsm: str) -> None:

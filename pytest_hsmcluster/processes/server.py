@@ -90,6 +90,8 @@ class Server:
             reactor.look(self._idle_s())
             if self._idle_s() <= 0:
                 scheduler.step()
+            if self._pipe.pending:
+                self._ordered()
 
     def _idle_s(self) -> float:
         """Return for how many seconds nothing is due."""
@@ -143,6 +145,7 @@ class Server:
 
     def _welcome(self, sock: socket.socket, port: int) -> None:
         line = Line(sock, self._context, None, self._reactor)
+        line.port = port
         self._lines[line] = 0
         now_ns = self._scheduler.now_ns
         late = self._scheduler.at(now_ns + HANDSHAKE_S * NS, lambda: line.close("the handshake took too long"), LANE)
@@ -190,6 +193,11 @@ class Server:
             answer: Any = yield from self._hsm.serve(call)
         except ClusterError as refused:
             answer = refused.with_traceback(None)
+        except Exception:
+            self._reporter.flush()
+            self._pipe.send(control.Failed(number, line.port, traceback.format_exc()))
+            line.close()
+            return
         finally:
             del self._asker.numbers[call]
             if line in self._lines:

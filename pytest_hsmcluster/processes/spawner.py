@@ -262,4 +262,3 @@ def main(fd: int, parent: int) -> NoReturn:
         nursery.run()
     end()
     raise AssertionError("end() does not return")
-

@@ -6,6 +6,7 @@ Blocking sockets, as of a process of its own: what they get is what any other pr
 import socket
 import ssl
 import struct
+import threading
 from contextlib import contextmanager
 
 import msgspec
@@ -79,11 +80,32 @@ def request(command, number=1, session=900, client="stranger", version=1, op=0):
     return msgspec.msgpack.encode([version, number, op, None, client, None, session, None, None, None, None, command])
 
 
-def said(caplog, cluster, *words):
+@contextmanager
+def heard(cluster):
+    """Let the test process listen to its HSMs meanwhile, as it does while an application waits for answers.
+
+    An HSM process tells it of each request, and waits with further ones where nobody listens.
+    """
+    enough = threading.Event()
+
+    def listen():
+        while not enough.is_set():
+            cluster.clock.advance(0.1)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        listener.join()
+
+
+def said(caplog, cluster, *words, nap_s=1):
     """Wait for a line in the log that has all these words, and return it."""
     for _ in range(20 * PATIENCE_S):
         for record in caplog.records:
             if record.name == "pytest_hsmcluster.hsm" and all(word in record.getMessage() for word in words):
                 return record.getMessage()
-        cluster.clock.advance(1)  # the line comes on the private pipe, which is read while the test process waits
-    raise AssertionError(f"no line of the log has {words}: {caplog.messages}")
+        cluster.clock.advance(nap_s)  # the line comes on the private pipe, which is read while the test process waits
+    raise AssertionError(f"no line of the log has {words}; the last ones: {caplog.messages[-5:]}")
