@@ -26,7 +26,7 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow, Signal
 from .certificates import server_name
 from .codec import Malformed, decode_answer, encode_request
-from .line import Frame, Line
+from .line import MOST_BYTES, Frame, Line
 from .rack import Rack
 
 Address = tuple[str, int]
@@ -226,15 +226,26 @@ class ProcessNetwork(Network):
         return connection
 
     def _asked(self, connection: Connection, call: Call, spoiled: bool) -> Flow[Any]:
-        """Send a request and return what comes back, or a `Silence`."""
+        """Send a request and return what comes back, or a `Silence`.
+
+        Raises:
+            UsageError: it has an argument that cannot be sent, or is too long; the connection is free for another one.
+        """
         self._number += 1
-        number = connection.number = self._number
+        number = self._number
+        body = encode_request(number, call)
+        if len(body) > MOST_BYTES:
+            raise UsageError(
+                f"{call.command} has {len(body)} bytes to send to an HSM in a process of its own, which takes "
+                f"{MOST_BYTES}; send the data in parts, or a digest of it"
+            )
+        connection.number = number
         answered = connection.answered = Signal("an answer")
         if spoiled:
             connection.line.spoil()
         else:
             self._calls[number] = call
-            connection.line.send(Frame.REQUEST, encode_request(number, call))
+            connection.line.send(Frame.REQUEST, body)
         deadline_ns = max(call.deadline_ns, self._scheduler.now_ns)
         late = self._scheduler.at(deadline_ns, lambda: self._give_up(connection, answered), call.lane)
         answer = yield answered

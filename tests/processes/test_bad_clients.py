@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
-from pytest_hsmcluster import DataInvalid, HsmCluster
+from pytest_hsmcluster import DataInvalid, HsmCluster, UsageError
 from pytest_hsmcluster.processes import server
 from pytest_hsmcluster.processes.codec import VERSION
 from pytest_hsmcluster.processes.line import MOST_BYTES
@@ -172,6 +172,18 @@ def test_request_that_makes_no_sense_ends_its_connection(cluster, client, sessio
         sock.sendall(frame(request(["validate_key", key.number, "no_such_use"], session=session)))
         assert answer(sock) is None
         said(caplog, cluster, f"port {sock.getsockname()[1]}: its request makes no sense (KeyError)")
+
+
+def test_request_that_is_too_long_is_refused_before_it_is_sent(cluster):
+    """Our own client does not run into the limit: its test learns what is wrong, and its connections stay."""
+    client = cluster.client("talkative")
+    key = client.generate_key("GENERIC_SECRET", 256, label="long")
+    lines = list(cluster.network._connections[client._process.number, "hsm-1"])
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"sign has 83\d+ bytes to send .* which takes 8388608"):
+            client.sign(key, bytes(MOST_BYTES))
+    assert len(client.sign(key, b"short")) == 32
+    assert cluster.network._connections[client._process.number, "hsm-1"] == lines
 
 
 def test_random_bytes_are_made_up_to_a_limit(cluster, client):
