@@ -161,7 +161,17 @@ def test_openssl_without_a_certificate_is_refused(cluster, goes_on, caplog, opti
     """The command line that everybody has at hand."""
     address = "{}:{}".format(*cluster.network.upstream("hsm-1"))
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", address, "-servername", server_name(cluster.id), "-alpn", "hsmcluster/1"]
+        [
+            "openssl",
+            "s_client",
+            "-ign_eof",
+            "-connect",
+            address,
+            "-servername",
+            server_name(cluster.id),
+            "-alpn",
+            "hsmcluster/1",
+        ]
         + options,
         input="hello\n",
         capture_output=True,
