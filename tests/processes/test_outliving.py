@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 import threading
+import traceback
 import warnings
 from multiprocessing import get_context
 from pathlib import Path
@@ -208,6 +209,8 @@ def forked(act):
         try:
             act()
             code = 0
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

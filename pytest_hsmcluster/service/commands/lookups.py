@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..hsm import Hsm
 
 MOST_RANDOM_BYTES = 1 << 20
-"""Random bytes that an HSM makes at once; a guess."""
+"""Random bytes that an HSM makes at once: what a request costs has a limit.  AWS names none."""
 
 
 class PublicKey(Command):
