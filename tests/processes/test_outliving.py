@@ -225,7 +225,6 @@ def test_forked_process_leaves_the_cluster_alone(cluster):
         for use in (
             lambda: client.encrypt(key, b"data"),
             lambda: cluster.chaos.crash("hsm-1"),
-            lambda: cluster.clock.advance(1),
             lambda: cluster.client("another"),
         ):
             with pytest.raises(UsageError, match="was forked from it"):
