@@ -343,24 +343,29 @@ class HsmCluster:
     def close(self) -> None:
         """Undo all chaos, end all clients, write the audit, and stop the world.  Doing it twice is harmless.
 
+        In a process that was forked from the one that made it, a cluster of processes is left alone.
+
         Raises:
             AssertionError: journal and HSMs disagree; that is a mistake of this package, please report it.
         """
         if self._closed:
+            return
+        if self.network.foreign:
+            self._closed = True
             return
         with self._turnstile:
             self._end()
 
     def _end(self) -> None:
         self._closed = True
-        self.chaos.undo_all()
-        self.chaos.closed = True
-        for process in self._clients:
-            process.end()
-        self._awaiting.close()
-        self.sites.close()
-        self._scheduler.end_all()
         try:
+            self.chaos.undo_all()
+            self.chaos.closed = True
+            for process in self._clients:
+                process.end()
+            self._awaiting.close()
+            self.sites.close()
+            self._scheduler.end_all()
             audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
         finally:
             self.network.close()

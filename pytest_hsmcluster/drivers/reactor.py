@@ -41,6 +41,7 @@ class Reactor(RealPace):
     def __init__(self, scheduler: Scheduler, rate: float = 1.0) -> None:
         super().__init__(rate)
         self._scheduler = scheduler
+        self._owner = os.getpid()
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}
         self._watches = 0
@@ -52,6 +53,23 @@ class Reactor(RealPace):
         self._door = threading.Lock()
         self._polling = 0
         self._closed = self._dismantled = False
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return self._owner != os.getpid()
+
+    def check_process(self) -> None:
+        """Refuse to act in a process that was forked: what is watched belongs to its parent.
+
+        Raises:
+            UsageError: this is such a process.
+        """
+        if self.foreign:
+            raise UsageError(
+                f"this cluster's HSM processes and connections belong to process {self._owner}, and this one "
+                f"({os.getpid()}) was forked from it; call the cluster there, or make one of its own here"
+            )
 
     # -- who is watched -------------------------------------------------------------------
 
@@ -88,8 +106,9 @@ class Reactor(RealPace):
         Where somebody leads there is nothing to look for: the leader does, and everybody else would be in the way.
 
         Raises:
-            UsageError: it is closed.
+            UsageError: it is closed, or this process was forked from the one that made it.
         """
+        self.check_process()
         if self._led:
             return False
         came = self._poll(longest_s)
@@ -121,8 +140,9 @@ class Reactor(RealPace):
 
         Raises:
             Stuck: nothing can ever come.
-            UsageError: the world ended meanwhile.
+            UsageError: the world ended meanwhile, or this process was forked from the one that made it.
         """
+        self.check_process()
         try:
             while not done():
                 if self._led:

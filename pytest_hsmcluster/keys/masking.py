@@ -23,9 +23,10 @@ from .attribute_map import Attributes
 from .curves import CURVES
 from .kinds import KINDS
 from .material import Material
-from .source import KeySource
+from .source import KeySource, SystemSource
 
 _VERSION: Final = b"\x01"
+_SEALED: Final = b"sealed"
 _NONCE_BYTES: Final = 12
 _HEAD: Final = struct.Struct(">QQHBBBHHHH")
 _SHORT: Final = struct.Struct(">H")
@@ -58,6 +59,23 @@ class MaskingKey:
     def reveal(self) -> bytes:
         """Return its bytes: an HSM that is a process of its own is given them on its private pipe."""
         return self._secret
+
+    def seal(self, plain: bytes) -> bytes:
+        """Return bytes that are to lie on a disk, encrypted and authenticated; different each time."""
+        nonce = SystemSource().random(_NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, plain, _SEALED)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what `seal` was given.
+
+        Raises:
+            DataInvalid: it was changed, or sealed by another cluster.
+        """
+        try:
+            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _SEALED)
+        except (InvalidTag, ValueError):
+            pass
+        raise DataInvalid("what was sealed on a disk is corrupt, or was sealed under another masking key")
 
     def __repr__(self) -> str:
         return "<MaskingKey>"

@@ -100,6 +100,11 @@ class Network:
         """Forget a client that has ended."""
         self.peers.pop(number, None)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from, and is to be left alone here."""
+        return False
+
     def open(self) -> None:
         """Carry calls from now on: the first HSMs are there."""
 

@@ -258,6 +258,9 @@ class HsmAlone(Hsm):
         except ClusterError:
             self._reporter.facts = before + self._reporter.facts
             raise
+        except Exception:
+            self._undo(before)
+            raise
         self.commit(before)
         return answer
 
@@ -294,8 +297,10 @@ class HsmAlone(Hsm):
         if not keys and not gone:
             self._reporter.facts = before + facts
             return
+        durable = {*kept, *gone, None}  # session keys end with the process: no disk sees them
+        lasting = [fact for fact in facts if _touched(fact) in durable]
         try:
-            self._database.write(self._number + 1, _encode(Report(self._number + 1, facts)), keys=keys, gone=gone)
+            self._database.write(self._number + 1, self._sealed(self._number + 1, lasting), keys=keys, gone=gone)
         except DiskFull:
             self._reporter.facts = before
             self.load()
@@ -314,7 +319,7 @@ class HsmAlone(Hsm):
         rows = [(user.name, str(user.type), user.number, user.digest) for user in accounts.users.values()]
         failures = dict(accounts.failures)
         try:
-            self._database.write(self._number, _encode(Report(self._number, [])), users=rows, failures=failures)
+            self._database.write(self._number, self._sealed(self._number, []), users=rows, failures=failures)
         except DiskFull:
             raise self._full() from None
         self.accounts, self._tried = accounts, failures
@@ -322,6 +327,18 @@ class HsmAlone(Hsm):
     def limit_disk(self, full: bool) -> None:
         """Let the disk be full, or no longer."""
         self._database.limit(full)
+
+    def _undo(self, before: list[Fact]) -> None:
+        """Be as before a command that was given up in the middle of a change; nobody was told of it."""
+        for fact in self._reporter.facts:
+            if isinstance(fact, Held):
+                self.store.keys.pop(fact.key.handle, None)
+        self._reporter.facts = before
+        self.load()
+
+    def _sealed(self, number: int, facts: list[Fact]) -> bytes:
+        """Return a report as it lies on the disk: keys that came are in it."""
+        return self.masking_key.seal(_encode(Report(number, facts)))
 
     def _full(self) -> KeyCapacityReached:
         return KeyCapacityReached(f"the disk of {self.id} is full; nothing was written", hsm=self.id)
@@ -338,8 +355,12 @@ class HsmAlone(Hsm):
                 self._number += 1
                 facts: list[Fact] = [*self._reporter.facts, Failures(self._tried)]
                 with suppress(DiskFull):
-                    self._database.write(self._number, _encode(Report(self._number, facts)), failures=self._tried)
+                    self._database.write(self._number, self._sealed(self._number, facts), failures=self._tried)
                 self._reporter.tell(self._number, facts, [])
+
+    def has_session(self, client: int) -> bool:
+        """Whether a client is logged in here."""
+        return client in self._sessions
 
     def open_session(self, client: int, user: str) -> None:
         """Log a client in, and tell it."""

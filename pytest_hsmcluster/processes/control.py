@@ -164,6 +164,14 @@ class Done(Message):
     handles: list[tuple[int, bool, bool]] | None = None
 
 
+class Failed(Message):
+    """A request was given up because of a mistake: in this package, or of a client that is none of ours."""
+
+    request: int
+    port: int
+    trace: str
+
+
 class Said(Message):
     """A line for the log of this HSM."""
 
@@ -176,7 +184,7 @@ class Broken(Message):
     trace: str
 
 
-Telling = Ready | Report | Asking | Done | Said | Broken
+Telling = Ready | Report | Asking | Done | Failed | Said | Broken
 
 # -- to the HSM process -----------------------------------------------------------------------------
 
@@ -320,24 +328,24 @@ class Pipe:
         return self._end.fileno()
 
     def send(self, message: Message) -> None:
-        """Send a message; one that nobody can read any more is forgotten."""
+        """Send a message; one that nobody can read any more is forgotten.
+
+        While there is no room for it, what comes is taken in: two ends that only send would wait for each other for
+        ever.
+        """
         body = _encode(message)
+        left = memoryview(_LENGTH.pack(len(body)) + body)
         with suppress(BrokenPipeError, ConnectionResetError):
-            self._end.sendall(_LENGTH.pack(len(body)) + body)
+            while left and not self.ended:
+                try:
+                    left = left[self._end.send(left, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    self._make_room()
 
     def receive(self) -> Iterator[Any]:
         """Iterate over the messages that have come, without waiting; `ended` tells when no more can come."""
-        while not self.ended:
-            try:
-                chunk = self._end.recv(_CHUNK, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
-            except ConnectionResetError:
-                chunk = b""
-            self._came += chunk
-            self.ended = not chunk
-            if len(chunk) < _CHUNK:
-                break
+        while not self.ended and self._take() == _CHUNK:
+            pass
         while (message := self._next()) is not None:
             yield message
 
@@ -351,6 +359,31 @@ class Pipe:
             for message in self.receive():
                 return message
         return message
+
+    @property
+    def pending(self) -> bool:
+        """Whether something has been taken in that nobody has been handed: no poll will tell of it."""
+        return bool(self._came)
+
+    def _make_room(self) -> None:
+        """Wait until something can be sent, or has been taken in."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN | select.POLLOUT)
+        for _, events in poll.poll():
+            if events & ~select.POLLOUT:
+                self._take()
+
+    def _take(self) -> int:
+        """Take in what has come, up to a chunk, and return how many bytes that was."""
+        try:
+            chunk = self._end.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except ConnectionResetError:
+            chunk = b""
+        self._came += chunk
+        self.ended = not chunk
+        return len(chunk)
 
     def _next(self) -> Any:
         """Return the next whole message that has come, or None."""

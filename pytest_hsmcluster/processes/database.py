@@ -1,8 +1,8 @@
 """How does an HSM process keep its token keys and users, so that they survive it?
 
 In SQLite, with one transaction for each command, which is over before the command is answered.  Keys stand there as
-masked objects: the masking key never is on a disk.  Beside them stands what was last told to the test process, so
-that nothing is in doubt after a kill between the commit and the telling.
+masked objects: the masking key never is on a disk.  Beside them stands what was last told to the test process, sealed
+under the same key, so that nothing is in doubt after a kill between the commit and the telling.
 
 A process that is killed loses nothing that it committed: the system has it.  That says nothing about a machine that
 loses power; `synchronous=FULL` asks for that, and no test here can show it.
@@ -58,7 +58,7 @@ class Database:
 
     @property
     def told(self) -> tuple[int, bytes]:
-        """Number and text of the last report that belongs to what is written."""
+        """Number and text, sealed, of the last report that belongs to what is written."""
         number, report = self._base.execute("SELECT number, report FROM told").fetchone()
         return number, report
 
@@ -140,6 +140,7 @@ class DeadDisk:
         for suffix in ("", "-wal", "-shm"):
             part = self._folder / f"{NAME}{suffix}"
             if part.exists():
+                (self._copy / part.name).touch(mode=0o600)
                 shutil.copyfile(part, self._copy / part.name)
         self._database = Database(self._copy)
         return self._database

@@ -12,7 +12,11 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def keep_secret() -> None:
-    """Leave no core file, and let no process of the same user look into this one's memory."""
+    """Leave no core file, let no process of the same user look into this one's memory, and nobody else read its files.
+
+    Processes that are forked from now on inherit it.
+    """
+    os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 

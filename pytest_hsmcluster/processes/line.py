@@ -4,6 +4,7 @@ Both ends are the same: a frame is its length, its kind and its body.  A frame t
 ends this connection and no other.
 """
 
+import os
 import socket
 import ssl
 import struct
@@ -18,6 +19,9 @@ PROTOCOL = "hsmcluster/1"
 
 MOST_BYTES = 8 << 20
 """The longest frame: a list of all keys of the largest HSM, four times over."""
+
+MOST_UNSENT_BYTES = 2 * MOST_BYTES
+"""So much may wait to be sent: whoever takes nothing any more is not worth the memory."""
 
 _HEAD = struct.Struct(">IB")
 _CHUNK = 1 << 16
@@ -45,6 +49,8 @@ class Line:
         on_frame: called with each frame: kind and body.
         on_closed: called once, with the reason in words; "" is an orderly end.
         shaken: whether both sides have been verified.
+        peer: the certificate of the other side (DER), once it has been verified.
+        port: of the other side, for people.
         closed: whether it has ended.
     """
 
@@ -54,6 +60,8 @@ class Line:
         self.on_frame: Callable[[int, bytes], None] = _nobody
         self.on_closed: Callable[[str], None] = _unheard
         self.shaken = self.closed = False
+        self.peer = b""
+        self.port = 0
         self._reactor = reactor
         self._came = bytearray()
         self._unsent = bytearray()
@@ -71,6 +79,8 @@ class Line:
         self._unsent += _HEAD.pack(len(body), kind) + body
         if self.shaken:
             self._write()
+        if len(self._unsent) > MOST_UNSENT_BYTES:
+            self.close("the other side does not read what it is sent")
 
     def spoil(self) -> None:
         """Send what is no TLS record, as a line that flips bits would: the other side ends the connection."""
@@ -88,7 +98,8 @@ class Line:
         if self.closed:
             return
         self.closed = True
-        self._reactor.forget(self._fd)
+        with suppress(OSError):  # `ssl` closes a socket itself whose other side has gone before the handshake
+            self._reactor.forget(self._fd)
         (self._bare or self._sock).close()
         self.on_closed(why)
 
@@ -99,7 +110,7 @@ class Line:
         try:
             if self._bare is not None:
                 if error := self._bare.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                    raise OSError(error, "cannot connect")
+                    raise OSError(error, os.strerror(error))
                 self._bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sock = self._context.wrap_socket(
                     self._bare,
@@ -120,6 +131,7 @@ class Line:
                 self.close(f"the other side does not speak {PROTOCOL}")
                 return
             self.shaken = True
+            self.peer = self._sock.getpeercert(binary_form=True) or b""
             self._reactor.await_room(self._fd, bool(self._unsent))
             self.on_shaken()
             if not self.closed:
@@ -158,7 +170,7 @@ class Line:
                 self.close(_reason(error))
                 return
             if not chunk:
-                self.close()
+                self.close("it ended in the middle of a frame" if self._came else "")
                 return
             self._came += chunk
             self._deliver()
@@ -180,6 +192,8 @@ class Line:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
     return getattr(error, "strerror", None) or type(error).__name__

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..drivers.reactor import Reactor
@@ -11,7 +12,7 @@ from ..errors import ClusterError, HsmUnavailable
 from . import control
 from .codec import decode_answer
 from .control import Done, Order, Pipe, Ready
-from .spawner import Child, spawner
+from .spawner import Child, fork
 
 PATIENCE_S = 30.0
 """How long an order may take that no fault can delay; then the process is taken for dead."""
@@ -58,9 +59,15 @@ class Link:
             self._wait(lambda: bool(self._port), "did not come up")
         return self._port
 
-    def start(self, begin: control.Begin) -> None:
-        """Start a process; what it needs first is on its way when this returns."""
-        self._child = spawner().fork()
+    def start(self, folder: Path, begin: control.Begin) -> None:
+        """Start a process; what it needs first is on its way when this returns.
+
+        Args:
+            folder: which is not to outlive the test process.
+            begin: what it needs first.
+        """
+        self._reactor.check_process()
+        self._child = fork(folder)
         self._pipe = Pipe(self._child.end, control.decode_telling)
         self._port = 0
         self.frozen = False
@@ -70,8 +77,11 @@ class Link:
 
     def tell(self, order: Any) -> None:
         """Send an order whose answer does not matter."""
+        self._reactor.check_process()
         if self._pipe is not None:
             self._pipe.send(order)
+            if self._pipe.pending:
+                self.hear()
 
     def ask(self, make: Callable[[int], Order]) -> Done:
         """Send an order and return the answer.
@@ -145,6 +155,7 @@ class Link:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
+        self._reactor.check_process()
         try:
             signal.pidfd_send_signal(self._child.fd, number)
         except ProcessLookupError:

@@ -5,13 +5,13 @@ change before it answers.  Whoever looks at the mirror, the service's sweep, the
 at any HSM; whatever they change is an order to the HSM process, and comes back as a fact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ..cryptoki import CKA
-from ..errors import ClusterError
+from ..errors import ClusterError, HsmUnavailable
 from ..faults.points import Point
 from ..history.events import BIRTHS, Cause, Kind
 from ..service.accounts import Accounts
@@ -47,6 +47,9 @@ class Home(Protocol):
 
     def said(self, mirror: "HsmMirror", line: str) -> None:
         """An HSM has a line for its log."""
+
+    def failed(self, mirror: "HsmMirror", failed: control.Failed) -> None:
+        """A request was given up by mistake."""
 
     def broke(self, mirror: "HsmMirror", trace: str) -> None:
         """An HSM process ended by a mistake of this package."""
@@ -147,14 +150,17 @@ class HsmMirror(Hsm):
 
     def audit(self) -> tuple[str, str, tuple[tuple[str, int, bool, bool], ...]]:
         """Return what it really holds: as its process says, or its disk when it is off."""
+        held: Sequence[tuple[int, bool, bool]] = ()
         if self.link.running:
             self.link.thaw()
-            held = self.link.ask(lambda number: control.Audit(number)).handles or []
-        elif self.state is HsmState.DOWN:
+            try:
+                held = self.link.ask(lambda number: control.Audit(number)).handles or ()
+            except HsmUnavailable:  # somebody has killed it, and that is noticed now
+                if self.link.running:
+                    raise
+        if not self.link.running and self.state is HsmState.DOWN:
             with DeadDisk(self._home.folder(self.id)) as disk:
                 held = [(handle, True, tombstoned) for handle, _, tombstoned in disk.rows()]
-        else:
-            held = []
         names = self.register.names
         return self.id, str(self.state), tuple((names[handle], handle, token, dead) for handle, token, dead in held)
 
@@ -183,7 +189,7 @@ class HsmMirror(Hsm):
             assert wrong == "ok", f"the disk of {self.id} is broken: {wrong}"
             number, report = disk.told
         if number > self._told and report:
-            self.hear(control.decode_telling(report))
+            self.hear(control.decode_telling(self.masking_key.unseal(report)))
 
     def freeze(self) -> None:
         """Stop its process."""
@@ -260,6 +266,8 @@ class HsmMirror(Hsm):
             self._home.asked(self, message)
         elif isinstance(message, control.Said):
             self._home.said(self, message.line)
+        elif isinstance(message, control.Failed):
+            self._home.failed(self, message)
         else:
             self._home.broke(self, message.trace)
 

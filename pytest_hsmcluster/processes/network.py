@@ -7,7 +7,7 @@ is done by a real one.
 
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow, Signal
 from .certificates import server_name
 from .codec import Malformed, decode_answer, encode_request
-from .line import Frame, Line
+from .line import MOST_BYTES, Frame, Line
 from .rack import Rack
 
 Address = tuple[str, int]
@@ -77,11 +77,12 @@ class ProcessNetwork(Network):
         self._connections: dict[tuple[int, str], list[Connection]] = {}
         self._detours: dict[tuple[str, str], Address] = {}
         self._travelled: dict[tuple[str, str], None] = {}
-        rack.call = self._calls.__getitem__
+        rack.call = self._calls.get
         rack.on_moved = lambda hsm: self.on_moved(hsm)
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""
+        self._reactor.check_process()
         hsm.inflight[call] = None
         connection: Connection | None = None
         spoiled = False
@@ -112,6 +113,11 @@ class ProcessNetwork(Network):
             return Silence.RESET
         finally:
             hsm.inflight.pop(call, None)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from: connections and HSMs are that one's."""
+        return self._reactor.foreign
 
     # -- who is there -----------------------------------------------------------------
 
@@ -158,10 +164,11 @@ class ProcessNetwork(Network):
 
     def close(self) -> None:
         """Close every connection, then end every process."""
-        for number in [*self._known]:
-            self.leave(number)
-        self._rack.close()
-        self._reactor.close()
+        with ExitStack() as ends:  # whatever goes wrong, the rest is done
+            ends.callback(self._reactor.close)
+            ends.callback(self._rack.close)
+            for number in [*self._known]:
+                ends.callback(self.leave, number)
 
     # -- roads ---------------------------------------------------------------------------
 
@@ -236,15 +243,26 @@ class ProcessNetwork(Network):
         return connection
 
     def _asked(self, connection: Connection, call: Call, spoiled: bool) -> Flow[Any]:
-        """Send a request and return what comes back, or a `Silence`."""
+        """Send a request and return what comes back, or a `Silence`.
+
+        Raises:
+            UsageError: it has an argument that cannot be sent, or is too long; the connection is free for another one.
+        """
         self._number += 1
-        number = connection.number = self._number
+        number = self._number
+        body = encode_request(number, call)
+        if len(body) > MOST_BYTES:
+            raise UsageError(
+                f"{call.command} has {len(body)} bytes to send to an HSM in a process of its own, which takes "
+                f"{MOST_BYTES}; send the data in parts, or a digest of it"
+            )
+        connection.number = number
         answered = connection.answered = Signal("an answer")
         if spoiled:
             connection.line.spoil()
         else:
             self._calls[number] = call
-            connection.line.send(Frame.REQUEST, encode_request(number, call))
+            connection.line.send(Frame.REQUEST, body)
         deadline_ns = max(call.deadline_ns, self._scheduler.now_ns)
         late = self._scheduler.at(deadline_ns, lambda: self._give_up(connection, answered), call.lane)
         answer = yield answered

@@ -5,11 +5,9 @@ themselves.  It is the home of the mirrors (see `mirror`), and tells clients' HS
 """
 
 import logging
-import shutil
 import ssl
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +25,12 @@ from ..service.trouble import ConnectionReset, MessageLost
 from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .certificates import activate, client_context
-from .control import Asking, Begin, Fate, Members
+from .control import Asking, Begin, Failed, Fate, Members
+from .folder import Folder
 from .line import PROTOCOL
 from .link import Link
 from .mirror import HsmMirror
-from .spawner import spawner
+from .spawner import forget
 
 HANDLES_EACH = 1 << 20
 """Handles that one incarnation of an HSM may give out: an old backup must not give out those of live keys again."""
@@ -57,13 +56,13 @@ class Rack:
 
     Attributes:
         mirrors: HSM id → what the test process knows of it.
-        call: returns the call that a request's number belongs to.
+        call: returns the call that a request's number belongs to, or None.
         on_moved: called with the id of an HSM that listens on another port than before.
     """
 
     def __init__(self, world: World, cluster: str, reactor: Reactor, seed: int | None) -> None:
         self.mirrors: dict[str, HsmMirror] = {}
-        self.call: Callable[[int], Call] = _no_call
+        self.call: Callable[[int], Call | None] = _no_call
         self.on_moved: Callable[[str], None] = _nobody
         self.cluster = cluster
         self._world = world
@@ -75,8 +74,7 @@ class Rack:
         self._profile = replace(world.profile, wire_ns=0, execute_ns=0, clone_ns=0)  # work takes what it takes
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._ports: dict[str, int] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="hsmcluster-"))
-        spawner().keep(self._folder)
+        self._folder = Folder()
         world.faults.on_change = self.arm
 
     def hsm(self, id: str, zone: str, ip: str, world: World, accounts: Accounts) -> HsmMirror:
@@ -115,11 +113,12 @@ class Rack:
 
     def close(self) -> None:
         """End every process and remove every file."""
-        for mirror in self.mirrors.values():
-            mirror.link.on_end = _nothing
-            mirror.link.kill()
-        shutil.rmtree(self._folder)
-        spawner().forget(self._folder)
+        with ExitStack() as ends:  # one that cannot be ended as it should does not keep the others alive
+            ends.callback(forget, self._folder.path)
+            ends.callback(self._folder.remove)
+            for mirror in self.mirrors.values():
+                mirror.link.on_end = _nothing
+                ends.callback(mirror.link.kill)
         del self.call, self.on_moved
 
     # -- for the mirrors ------------------------------------------------------------------
@@ -130,12 +129,13 @@ class Rack:
 
     def folder(self, hsm: str) -> Path:
         """Return the folder of an HSM's disk."""
-        return self._folder / hsm
+        return self._folder.path / hsm
 
     def start(self, mirror: HsmMirror) -> None:
         """Start an HSM's process."""
         world, activation = self._world, self._activation
         mirror.link.start(
+            self._folder.path,
             Begin(
                 self.cluster,
                 mirror.id,
@@ -154,7 +154,7 @@ class Rack:
                 str(self.folder(mirror.id)),
                 self._ports.get(mirror.id, 0),
                 self._armed(),
-            )
+            ),
         )
 
     def up(self, mirror: HsmMirror) -> None:
@@ -167,6 +167,9 @@ class Rack:
     def asked(self, mirror: HsmMirror, question: Asking) -> None:
         """A request waits at an armed point: write that it is there, and decide what becomes of it."""
         call, point = self.call(question.request), Point.of(question.point)
+        if call is None:  # of a client that is none of ours
+            mirror.link.tell(Fate(question.number))
+            return
         struck = self._world.faults.reach(point, call)
         if struck is not None and isinstance(struck.effect, Hold):
             flow = self._held(mirror, question, struck)
@@ -187,6 +190,19 @@ class Rack:
     def said(self, mirror: HsmMirror, line: str) -> None:
         """Write a line of an HSM to the log."""
         log.warning("%s: %s", mirror.id, line)
+
+    def failed(self, mirror: HsmMirror, failed: Failed) -> None:
+        """Write to the log what a foreign client did to itself; what happens to one of ours is our mistake.
+
+        Raises:
+            AssertionError: the request was ours.
+        """
+        if self.call(failed.request) is not None:
+            raise AssertionError(f"a request failed on {mirror.id} by a mistake in pytest-hsmcluster:\n{failed.trace}")
+        *_, last = failed.trace.splitlines()
+        self.said(
+            mirror, f"lost the client at port {failed.port}: its request makes no sense ({last.partition(':')[0]})"
+        )
 
     def broke(self, mirror: HsmMirror, trace: str) -> None:
         """Say that an HSM process ended by a mistake.
@@ -212,8 +228,8 @@ class Rack:
         mirror.link.tell(Fate(question.number))
 
 
-def _no_call(number: int) -> Call:
-    raise AssertionError(f"request {number} belongs to no call")
+def _no_call(number: int) -> None:
+    """There are no calls."""
 
 
 def _nobody(hsm: str) -> None:

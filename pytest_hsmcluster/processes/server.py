@@ -33,12 +33,20 @@ from .certificates import Identity, server_context
 from .codec import Malformed, decode_request, encode_answer, key_of
 from .control import Pipe
 from .database import Database
-from .guard import keep_secret
 from .line import PROTOCOL, Frame, Line
 
 LANE = 2
 HANDSHAKE_S = 10
 BACKLOG = 128
+
+MOST_LINES = 512
+"""Connections at a time, with strangers who have not shown a certificate yet; those have to make room for others.
+
+Beside them there are a few other descriptors, and a process has 1024 unless somebody allowed it more.
+"""
+
+MOST_AT_ONCE = 64
+"""Requests of one connection under way at a time; clients of ours have one."""
 
 
 class Server:
@@ -60,7 +68,8 @@ class Server:
         self._asker = Asker(pipe, self._reporter, begin.profile.sdk)
         self._asker.armed = frozenset(begin.points)
         self._hsm = self._made()
-        self._lines: list[Line] = []
+        self._lines: dict[Line, int] = {}
+        self._owners: dict[int, bytes] = {}
         self._members = b""
         context = server_context(
             Identity(begin.hsm, begin.certificate, begin.private_key),
@@ -68,7 +77,6 @@ class Server:
         )
         context.set_alpn_protocols([PROTOCOL])
         self._context = context
-        keep_secret()
         self._door = _listening(begin.port)
 
     def run(self) -> None:
@@ -82,6 +90,8 @@ class Server:
             reactor.look(self._idle_s())
             if self._idle_s() <= 0:
                 scheduler.step()
+            if self._pipe.pending:
+                self._ordered()
 
     def _idle_s(self) -> float:
         """Return for how many seconds nothing is due."""
@@ -113,14 +123,30 @@ class Server:
     # -- clients --------------------------------------------------------------------------
 
     def _called(self) -> None:
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nobody is waiting, or has gone already
             while True:
                 sock, address = self._door.accept()
-                self._welcome(sock, address[1])
+                if self._has_room():
+                    self._welcome(sock, address[1])
+                else:
+                    sock.close()
+                    self._say(f"refused the client at port {address[1]}: {MOST_LINES} are connected")
+
+    def _has_room(self) -> bool:
+        """Whether one more connection can be taken, which the oldest makes room for that shows no certificate."""
+        if len(self._lines) >= MOST_LINES:
+            stranger = next((line for line in self._lines if not line.shaken), None)
+            if stranger is not None:
+                stranger.close(f"{MOST_LINES} are connected, and it has not shown a certificate yet")
+        return len(self._lines) < MOST_LINES
+
+    def _say(self, what: str) -> None:
+        self._pipe.send(control.Said(what))
 
     def _welcome(self, sock: socket.socket, port: int) -> None:
         line = Line(sock, self._context, None, self._reactor)
-        self._lines.append(line)
+        line.port = port
+        self._lines[line] = 0
         now_ns = self._scheduler.now_ns
         late = self._scheduler.at(now_ns + HANDSHAKE_S * NS, lambda: line.close("the handshake took too long"), LANE)
 
@@ -131,11 +157,9 @@ class Server:
 
         def closed(why: str) -> None:
             self._scheduler.cancel(late)
-            self._lines.remove(line)
-            if why and not line.shaken:
-                self._pipe.send(control.Said(f"refused the client at port {port}: {why}"))
-            elif why:
-                self._pipe.send(control.Said(f"lost the client at port {port}: {why}"))
+            del self._lines[line]
+            if why:
+                self._say(f"{'lost' if line.shaken else 'refused'} the client at port {port}: {why}")
 
         line.on_shaken, line.on_closed = shaken, closed
         line.on_frame = lambda kind, body: self._asked(line, kind, body)
@@ -148,6 +172,13 @@ class Server:
         except Malformed as error:
             line.close(f"malformed: {error}")
             return
+        if self._owners.get(call.session, line.peer) != line.peer:
+            line.close("it named the session of another client")
+            return
+        if self._lines[line] >= MOST_AT_ONCE:
+            line.close(f"more than {MOST_AT_ONCE} requests at once")
+            return
+        self._lines[line] += 1
         call.hsm = self._hsm.id
         self._asker.numbers[call] = number
         flow = self._served(line, number, call)
@@ -162,11 +193,26 @@ class Server:
             answer: Any = yield from self._hsm.serve(call)
         except ClusterError as refused:
             answer = refused.with_traceback(None)
+        except Exception:
+            self._reporter.flush()
+            self._pipe.send(control.Failed(number, line.port, traceback.format_exc()))
+            line.close()
+            return
         finally:
             del self._asker.numbers[call]
+            if line in self._lines:
+                self._lines[line] -= 1
+        self._note_owner(call.session, line)
         body = encode_answer(number, answer)
         self._reporter.flush()
         line.send(Frame.ANSWER, body)
+
+    def _note_owner(self, session: int, line: Line) -> None:
+        """Remember whose certificate a session was opened with, for as long as there is the session."""
+        if not self._hsm.has_session(session):
+            self._owners.pop(session, None)
+        elif not line.closed:
+            self._owners.setdefault(session, line.peer)
 
     # -- orders ------------------------------------------------------------------------------
 
@@ -200,12 +246,13 @@ class Server:
             hsm.order(lambda: change_attribute(hsm, order.handle, attribute, order.value, 0, by_officer=True))
         elif isinstance(order, control.Close):
             hsm.close_session(order.client, Cause(order.cause))
+            self._owners.pop(order.client, None)
         elif isinstance(order, control.Users):
             users = {u.name: Account(u.name, UserType(u.type), u.number, u.digest) for u in order.users}
             hsm.set_users(Accounts(users, dict(order.failures)))
         elif isinstance(order, control.Members):
             self._members = order.body
-            for line in self._lines.copy():
+            for line in [*self._lines]:
                 if line.shaken:
                     line.send(Frame.MEMBERS, self._members)
         else:

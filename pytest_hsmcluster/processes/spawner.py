@@ -18,10 +18,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import UsageError
-from .guard import die_with
+from .folder import sweep
+from .guard import die_with, keep_secret
 
 START_S = 60
 _ORDER_BYTES = 4096
@@ -49,6 +50,7 @@ class Spawner:
         self._owner = os.getpid()
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(START_S)
+        self._orders = 0
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._start, args=(theirs,), name="hsmcluster nursery", daemon=True)
         self._guard = threading.Lock()
@@ -61,44 +63,70 @@ class Spawner:
         """Whether it is this process's own and its nursery has not ended."""
         return self._owner == os.getpid() and self._thread.is_alive()
 
-    def fork(self) -> Child:
-        """Return a new HSM process, which waits for its first order."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            answer, fds = self._ask({"fork": True}, theirs.fileno())
-        return Child(int(answer["pid"]), fds[0], ours)
+    def fork(self, folder: Path) -> Child:
+        """Return a new HSM process, which waits for its first order.
 
-    def keep(self, folder: Path) -> None:
-        """Have the nursery remove a folder if the test process ends before `forget`."""
-        self._ask({"keep": str(folder)})
+        Args:
+            folder: which the nursery removes if the test process ends before `forget`.
+
+        Raises:
+            NurseryEnded: somebody killed the nursery.
+            UsageError: the system starts no further process.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                answer, fds = self._ask({"fork": str(folder)}, theirs.fileno())
+            if not fds:
+                why = answer.get("refusal", "too many open files")
+                raise UsageError(f"the system starts no further HSM process: {why}")
+            return Child(int(answer["pid"]), fds[0], ours)
+        except BaseException:
+            ours.close()
+            raise
 
     def forget(self, folder: Path) -> None:
-        """Leave a folder alone: it has been removed."""
+        """Leave a folder alone: it has been removed.
+
+        Raises:
+            NurseryEnded: somebody killed the nursery.
+        """
         self._ask({"forget": str(folder)})
 
     def close(self) -> None:
-        """End the nursery and all HSM processes that are left."""
+        """End the nursery and all HSM processes that are left; in a process that was forked, do without it."""
+        self._ours.close()
         if self._owner == os.getpid():
-            self._ours.close()
             self._thread.join(START_S)
+        atexit.unregister(self.close)
 
-    def _ask(self, order: dict[str, object], *fds: int) -> tuple[dict[str, int], list[int]]:
+    def _ask(self, order: dict[str, object], *fds: int) -> tuple[dict[str, Any], list[int]]:
         with self._guard:
+            self._orders += 1
             try:
-                socket.send_fds(self._ours, [json.dumps(order).encode()], list(fds))
-                answer, got, _, _ = socket.recv_fds(self._ours, _ORDER_BYTES, 1)
-            except OSError as error:
-                answer, got = b"", []
-                raise UsageError(f"the process that starts HSM processes does not answer: {error}") from None
-        if not answer:
-            raise UsageError("the process that starts HSM processes has ended; somebody killed it")
-        return json.loads(answer), list(got)
+                socket.send_fds(self._ours, [json.dumps({**order, "number": self._orders}).encode()], list(fds))
+                while True:
+                    body, got, _, _ = socket.recv_fds(self._ours, _ORDER_BYTES, 1)
+                    if not body:
+                        raise NurseryEnded
+                    answer = json.loads(body)
+                    if answer["number"] == self._orders:
+                        return answer, list(got)
+                    for fd in got:  # of an order whose sender was interrupted
+                        os.close(fd)
+            except TimeoutError:
+                raise UsageError(f"the nursery of HSM processes does not answer within {START_S} s") from None
+            except OSError:
+                raise NurseryEnded from None
 
     def _start(self, theirs: socket.socket) -> None:
+        # The package is imported from where it is here. Not `-m`: that looks for modules in the current folder first.
+        program = "import sys; sys.path.append(sys.argv[3]); from {0} import main; main(*map(int, sys.argv[1:3]))"
+        package = str(Path(__file__).parent.parent.parent)
+        numbers = str(theirs.fileno()), str(os.getpid())
         with theirs:
-            command = [sys.executable, "-m", __name__, str(theirs.fileno()), str(os.getpid())]
             nursery = subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-c", program.format(__name__), *numbers, package],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -109,14 +137,44 @@ class Spawner:
         nursery.wait()
 
 
+class NurseryEnded(Exception):
+    """Somebody killed the nursery, and all its HSM processes have died with it."""
+
+
 _SPAWNER: list[Spawner] = []
+_CHOICE = threading.Lock()
 
 
-def spawner() -> Spawner:
-    """Return the spawner of this process; it is made when it is first needed."""
-    if not _SPAWNER or not _SPAWNER[-1].alive:
-        _SPAWNER[:] = [Spawner()]
-    return _SPAWNER[-1]
+def fork(folder: Path) -> Child:
+    """Return a new HSM process, which waits for its first order; the nursery is made when it is first needed.
+
+    Args:
+        folder: where its disk is; it does not outlive the test process.
+
+    Raises:
+        UsageError: the system starts no process.
+    """
+    for _ in range(2):
+        with suppress(NurseryEnded):
+            return _spawner().fork(folder)
+    raise UsageError(f"HSM processes cannot be started: {sys.executable} ends at once, or is killed")
+
+
+def forget(folder: Path) -> None:
+    """Let the nursery know that a folder has been removed."""
+    if _SPAWNER and _SPAWNER[-1].alive:
+        with suppress(NurseryEnded):
+            _SPAWNER[-1].forget(folder)
+
+
+def _spawner() -> Spawner:
+    with _CHOICE:
+        if not _SPAWNER or not _SPAWNER[-1].alive:
+            for old in _SPAWNER:
+                old.close()
+            sweep()
+            _SPAWNER[:] = [Spawner()]
+        return _SPAWNER[-1]
 
 
 # -- the nursery ---------------------------------------------------------------------------------
@@ -138,14 +196,13 @@ class Nursery:
                 return
             self._reap()
             wanted = json.loads(order)
+            number = wanted["number"]
             if "fork" in wanted:
-                self._fork(fds[0])
-                continue
-            if "keep" in wanted:
-                self._folders[wanted["keep"]] = None
+                self._folders[wanted["fork"]] = None
+                self._fork(number, fds[0])
             else:
                 self._folders.pop(wanted["forget"], None)
-            self._orders.send(b"{}")
+                self._orders.send(json.dumps({"number": number}).encode())
 
     def end(self) -> None:
         """End what is left, and remove it."""
@@ -158,9 +215,14 @@ class Nursery:
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _fork(self, end: int) -> None:
+    def _fork(self, number: int, end: int) -> None:
         nursery = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(end)
+            self._orders.send(json.dumps({"number": number, "refusal": error.strerror}).encode())
+            return
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with(nursery)
@@ -171,7 +233,7 @@ class Nursery:
         os.close(end)
         self._pids[pid] = None
         process = os.pidfd_open(pid)
-        socket.send_fds(self._orders, [json.dumps({"pid": pid}).encode()], [process])
+        socket.send_fds(self._orders, [json.dumps({"number": number, "pid": pid}).encode()], [process])
         os.close(process)
 
     def _reap(self) -> None:
@@ -193,13 +255,10 @@ def main(fd: int, parent: int) -> NoReturn:
     nursery = Nursery(socket.socket(fileno=fd))
     signal.signal(signal.SIGTERM, end)
     die_with(parent, signal.SIGTERM)
+    keep_secret()
     from . import server  # noqa: F401  imported once, for all who are forked
 
     with suppress(OSError):
         nursery.run()
     end()
     raise AssertionError("end() does not return")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

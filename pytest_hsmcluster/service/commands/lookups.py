@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...cryptoki import CKA, CKO, CKR
-from ...errors import TemplateInvalid
+from ...errors import DataInvalid, TemplateInvalid
 from ...keys.reading import read_attribute
 from ..keystore import StoredKey
 from .base import Command, permit
@@ -12,6 +12,9 @@ from .base import Command, permit
 if TYPE_CHECKING:
     from ..calls import Call
     from ..hsm import Hsm
+
+MOST_RANDOM_BYTES = 1 << 20
+"""Random bytes that an HSM makes at once: what a request costs has a limit.  AWS names none."""
 
 
 class PublicKey(Command):
@@ -135,6 +138,13 @@ class Random(Command):
 
     def __init__(self, count: int) -> None:
         self.count = count
+
+    def admit(self, hsm: "Hsm", call: "Call") -> None:
+        super().admit(hsm, call)
+        if not 0 <= self.count <= MOST_RANDOM_BYTES:
+            raise DataInvalid(
+                f"{hsm.id} makes 0 to {MOST_RANDOM_BYTES} random bytes at once, not {self.count}", hsm=hsm.id
+            )
 
     def work(self, hsm: "Hsm", call: "Call") -> bytes:
         return hsm.source.random(self.count)
