@@ -19,6 +19,7 @@ from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .actors import Actor
 from .company import AT_WORK
+from .pace import check_ticks
 
 if TYPE_CHECKING:
     from .trio_awaiting import TrioDriver
@@ -59,7 +60,7 @@ class AwaitingDriver:
         """Return what the flow returns, or raise what it raises; cancelling ends the flow.
 
         Raises:
-            UsageError: neither asyncio nor trio runs here.
+            UsageError: neither asyncio nor trio runs here, or the loop's clock stands still.
             Stuck: nothing is left that could ever wake the flow.
         """
         if _trio_runs_here():
@@ -73,6 +74,8 @@ class AwaitingDriver:
                 "none of them runs here: use the blocking client"
             ) from None
         if loop is not self._newest_loop:
+            if self._pace is not None and self._pace.fileno() is not None:
+                _check_loop(loop, flow)
             self._newest_loop = loop
             self._forget_closed_loops()
         if self._pace is not None:
@@ -211,6 +214,19 @@ class AwaitingDriver:
                 future.set_exception(error)
         self._futures.clear()
         return heard
+
+
+def _check_loop(loop: asyncio.AbstractEventLoop, flow: Flow[T]) -> None:
+    """Refuse a loop in which real time does not pass.
+
+    Raises:
+        UsageError: says what to leave out.
+    """
+    try:
+        check_ticks(loop.time, "the clock of this asyncio loop")
+    except UsageError:
+        flow.close()
+        raise
 
 
 def task_origin() -> tuple[tuple[str, int, str], ...]:
