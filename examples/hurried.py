@@ -1,0 +1,44 @@
+"""How is an application tested with HSMs that are processes, and whose seconds are shorter than its own?
+
+Such a cluster has a real clock, here one that is twenty times faster than that on the wall.  An application that waits
+with `time.sleep` would be twenty times slower than its HSMs, so its clock is made the cluster's.
+"""
+
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from pytest_hsmcluster import HsmCluster
+
+PROCESSES = pytest.mark.hsm_cluster(
+    network="processes",
+    clock_rate=20,
+    request_timeout_s=8,
+    sweep_period_s=2,
+    join_snapshot_s=1,
+    join_active_s=2,
+)
+"""Processes, in a cluster in which what takes minutes elsewhere takes moments."""
+
+on_both_networks = pytest.mark.parametrize(
+    "", [pytest.param(id="simulated"), pytest.param(marks=PROCESSES, id="processes")]
+)
+"""The test is run once more, with processes."""
+
+
+def live_in_its_time(request: pytest.FixtureRequest, *modules: ModuleType) -> None:
+    """Have an application live in the time of the test's cluster, whichever that is.
+
+    Args:
+        request: of a fixture of the test.
+        modules: those of the application that ask for the time or wait.
+    """
+    cluster: HsmCluster = request.getfixturevalue("hsm_cluster")
+    if not cluster.clock.real:
+        request.getfixturevalue("hsm_app_time")
+        return
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for module in modules:
+        patch.setattr(
+            module, "time", SimpleNamespace(sleep=cluster.clock.advance, monotonic=lambda: cluster.clock.now)
+        )
