@@ -39,6 +39,4 @@ def live_in_its_time(request: pytest.FixtureRequest, *modules: ModuleType) -> No
         return
     patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     for module in modules:
-        patch.setattr(
-            module, "time", SimpleNamespace(sleep=cluster.clock.advance, monotonic=lambda: cluster.clock.now)
-        )
+        patch.setattr(module, "time", SimpleNamespace(sleep=cluster.clock.advance, monotonic=lambda: cluster.clock.now))

@@ -64,13 +64,14 @@ def test_pykcs11(hsm_pkcs11, hsm_cluster, hsm_chaos):
     cbc = PyKCS11.Mechanism(PyKCS11.CKM_AES_CBC_PAD, bytes(16))
     box = session.encrypt(key, b"attack at dawn", cbc)
     os.kill(hsm_cluster.hsm("hsm-1").pid, signal.SIGKILL)
-    answers = []
+    answers, refusals = [], []
     while len(answers) < 3:
         try:
             answers.append(bytes(session.decrypt(key, box, cbc)))
-        except PyKCS11.PyKCS11Error as error:  # the call that was under way there
-            assert error.value == PyKCS11.CKR_DEVICE_ERROR
+        except PyKCS11.PyKCS11Error as error:
+            refusals.append(error.value)
     assert answers == [b"attack at dawn"] * 3
+    assert refusals in ([], [PyKCS11.CKR_DEVICE_ERROR])  # a call may have been under way there
     assert [hsm.state for hsm in hsm_cluster.hsms] == ["down", "up", "up"]
     session.logout()
     library.unload()

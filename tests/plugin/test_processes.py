@@ -4,8 +4,10 @@ Nothing here looks at a wall clock: whether something took real time is of no in
 """
 
 import importlib.util
+import re
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -178,6 +180,13 @@ def test_faults_of_the_command_line(run):
     result = run(source, "--hsm-chaos=fail CKR_DEVICE_ERROR @ hsm.execute command=generate_key nth=1")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["struck 1 time: fail CKR_DEVICE_ERROR @ hsm.execute command=generate_key nth=1"])
+
+
+def test_the_example_of_its_page_passes(run):
+    """As it stands there."""
+    page = (Path(__file__).parents[2] / "docs" / "processes.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```python\n(import pytest\n.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    run(example, "-s").assert_outcomes(passed=1)
 
 
 # -- what is refused ---------------------------------------------------------------------------------
