@@ -36,9 +36,9 @@ def test_python_pkcs11(hsm_pkcs11, hsm_cluster, hsm_chaos):
             curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
             parameters = session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
             public, private = parameters.generate_keypair(store=True, label="signer")
+        hsm_cluster.sweep_now()
         signature = private.sign(b"I owe you", mechanism=pkcs11.Mechanism.ECDSA_SHA256)
         assert public.verify(b"I owe you", signature, mechanism=pkcs11.Mechanism.ECDSA_SHA256)
-        hsm_cluster.sweep_now()
         assert [len(hsm.keys) for hsm in hsm_cluster.hsms] == [3, 3, 3]
         kek.destroy()
         assert [*session.get_objects({pkcs11.Attribute.LABEL: "kek"})] == []
@@ -154,8 +154,10 @@ def test_return_values_are_those_of_the_simulated_network(ck, hsm_pkcs11, hsm_cl
 # -- applications in processes of their own --------------------------------------------------------------
 
 
-def test_pkcs11_tool(hsm_pkcs11, hsm_cluster, hsm_chaos, tmp_path):
-    """OpenSC's tool finds the library by its environment; what it made outlives an HSM's process."""
+@pytest.mark.parametrize("pace", ["calls", "wall"])
+def test_pkcs11_tool(hsm_pkcs11, hsm_cluster, hsm_chaos, tmp_path, pace):
+    """OpenSC's tool finds the library by its environment; what it made outlives an HSM's process, at either pace."""
+    hsm_pkcs11.pace = pace
     path = shutil.which("pkcs11-tool")
     if path is None:
         pytest.skip("there is no pkcs11-tool here: apt-get install opensc")
