@@ -73,9 +73,8 @@ class AwaitingDriver:
                 "the async client is awaited under asyncio or trio, or under anyio with either of them; "
                 "none of them runs here: use the blocking client"
             ) from None
+        self._check_ticks(loop, flow)
         if loop is not self._newest_loop:
-            if self._pace is not None and self._pace.fileno() is not None:
-                _check_loop(loop, flow)
             self._newest_loop = loop
             self._forget_closed_loops()
         if self._pace is not None:
@@ -116,6 +115,20 @@ class AwaitingDriver:
             if not future.get_loop().is_closed():
                 future.cancel()
         self._futures.clear()
+
+    def _check_ticks(self, loop: asyncio.AbstractEventLoop, flow: Flow[T]) -> None:
+        """Refuse a new loop in which real time does not pass, where real time is needed.
+
+        Raises:
+            UsageError: says what to leave out.
+        """
+        if loop is self._newest_loop or self._pace is None or self._pace.fileno() is None:
+            return
+        try:
+            check_ticks(loop.time, "the clock of this asyncio loop")
+        except UsageError:
+            flow.close()
+            raise
 
     def _under_trio(self) -> "TrioDriver":
         if self._trio is None:
@@ -214,19 +227,6 @@ class AwaitingDriver:
                 future.set_exception(error)
         self._futures.clear()
         return heard
-
-
-def _check_loop(loop: asyncio.AbstractEventLoop, flow: Flow[T]) -> None:
-    """Refuse a loop in which real time does not pass.
-
-    Raises:
-        UsageError: says what to leave out.
-    """
-    try:
-        check_ticks(loop.time, "the clock of this asyncio loop")
-    except UsageError:
-        flow.close()
-        raise
 
 
 def task_origin() -> tuple[tuple[str, int, str], ...]:

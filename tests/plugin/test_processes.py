@@ -173,10 +173,13 @@ def test_a_failure_tells_what_it_tells_elsewhere(run):
 
 def test_faults_of_the_command_line(run):
     """`--hsm-chaos` strikes in the processes, too."""
-    source = BEGIN + """
+    source = (
+        BEGIN
+        + """
     def test_it(hsm_client):
         hsm_client.generate_key("AES", 256, label="kek")
     """
+    )
     result = run(source, "--hsm-chaos=fail CKR_DEVICE_ERROR @ hsm.execute command=generate_key nth=1")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["struck 1 time: fail CKR_DEVICE_ERROR @ hsm.execute command=generate_key nth=1"])
@@ -252,7 +255,9 @@ def test_what_only_the_test_can_ask_for_is_refused_there(run):
 @pytest.mark.parametrize("arguments", [("--hsm-clock=virtual",), ("-o", "hsm_clock=virtual")])
 def test_the_default_of_the_whole_run_leaves_processes_alone(run, arguments):
     """A virtual clock for all who ask for none is no virtual clock for processes; a factory may ask for them, too."""
-    source = BEGIN + """
+    source = (
+        BEGIN
+        + """
     def test_it(hsm_clock):
         assert hsm_clock.real
 
@@ -261,6 +266,7 @@ def test_the_default_of_the_whole_run_leaves_processes_alone(run, arguments):
         assert not hsm_cluster.clock.real
         assert hsm_cluster_factory(hsms=1, network="processes").clock.real
     """
+    )
     run(source, *arguments).assert_outcomes(passed=2)
 
 
@@ -314,7 +320,9 @@ def test_mutants_are_not_processes(run):
 def test_a_frozen_date_stops_no_process(run, frozen):
     """Before the cluster is made or after: certificates are good, and a time-out comes when it has to."""
     module = frozen.partition(".")[0]
-    source = BEGIN + f"""
+    source = (
+        BEGIN
+        + f"""
     import datetime
     import {module}
     from pytest_hsmcluster import RequestTimeout
@@ -334,6 +342,7 @@ def test_a_frozen_date_stops_no_process(run, frozen):
         with {frozen}:
             work(hsm_cluster)
     """
+    )
     run(source, apart=True).assert_outcomes(passed=2)
 
 
