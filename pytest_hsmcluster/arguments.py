@@ -159,7 +159,10 @@ def check_run(functions: Sequence[object], longest_s: object, most_events: objec
         raise UsageError(f"most_events is a number of events, 1 or more; got {most_events!r}")
     to_ns(longest_s, "longest_s")  # type: ignore[arg-type]
     if real:
-        raise UsageError("run() needs simulated time: a cluster with a real clock has threads wait for real")
+        raise UsageError(
+            "run() needs simulated time: a cluster with a real clock (network='processes' has one, too) has threads "
+            "wait for real; start them with threading, and its calls let them in as they come"
+        )
 
 
 FASTEST = 20
@@ -177,7 +180,10 @@ def check_rate(network: str, clock: str, rate: float) -> None:
 
         RealPace(rate)
         if network == "processes" and rate > FASTEST:
-            raise UsageError(f'clock_rate is at most {FASTEST} with network="processes"; got {rate!r}')
+            raise UsageError(
+                f'clock_rate is at most {FASTEST} with network="processes", or a time-out of 20 s is shorter than a '
+                f"process may take; got {rate!r}"
+            )
 
 
 def pace_of(network: str, clock: str, rate: float, scheduler: Scheduler) -> Pace | None:

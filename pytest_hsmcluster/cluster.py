@@ -331,7 +331,7 @@ class HsmCluster:
             self.check.outlived.append,
             lambda: self._closed,
             self._turnstile,
-            self.clock.advance_ns,
+            None if self.clock.real else self.clock.advance_ns,
         )
 
     # -- the end ---------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ LINKS = (
 
 SIGNATURES = (
     "hsm_cluster(hsms=3, zones=('a', 'b', 'c'), sdk=5, create_object_minimum_nodes=None, config=None, seed=None, "
-    "keys='random', clock='virtual', network='simulated', checks=None, explore=None, **profile_overrides): "
-    "the shape of the test's HSM cluster; keywords merge over function, class, module: the closest value wins.",
+    "keys='random', clock='virtual', clock_rate=1.0, network='simulated', checks=None, explore=None, "
+    "**profile_overrides): the shape of the test's HSM cluster; keywords merge over function, class, module: "
+    "the closest value wins.",
     "hsm_chaos(*specs, checks=None): faults and scenarios that strike from the end of the test's setup on; "
     "the closest marker that has any replaces farther ones.",
     "hsm_sweep(*effects, points='hsm.* wire.*', op=None, depth=1, shards=1, checks=None): run the test once more for "

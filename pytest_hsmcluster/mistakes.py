@@ -18,7 +18,7 @@ from .options import SETTINGS
 from .service.profile import field_names
 from .subjects import Subject
 from .sweep import Sweep
-from .trial import arguments_of
+from .trial import arguments_of, real_time
 
 _ARGUMENTS = tuple(
     name for name in inspect.signature(check_arguments).parameters if name not in ("overrides", "backup")
@@ -72,6 +72,8 @@ def _mistakes(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterato
         yield from _not_sweepable(node, subject)
     if orders_asked(found) > 1:
         yield from _not_explorable(node, subject)
+    if "hsm_app_time" in subject.fixtures:
+        yield from _not_in_app_time(node, subject)
     yield from (f"{CHAOS}: {text}" for text in _wrong_specs(chaos_specs(found), node.ihook))
     yield from (f"{CLUSTER}: {text}" for text in _wrong_arguments(arguments_of(found, node)))
 
@@ -115,8 +117,11 @@ def _not_sweepable(node: pytest.Item | pytest.Collector, subject: Subject) -> It
             "each case would change; make it a function, or a class that is no TestCase"
         )
     arguments = arguments_of(subject.levels, node)
-    if arguments.get("clock") == "real":
-        yield f"{SWEEP}: a sweep needs a virtual clock, for by a real one no two runs are the same; got clock='real'"
+    if real_time(arguments):
+        yield (
+            f"{SWEEP}: a sweep needs a virtual clock, for by a real one no two runs are the same; "
+            f"got {_clock_asked(arguments)}"
+        )
 
 
 def _not_explorable(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
@@ -132,13 +137,31 @@ def _not_explorable(node: pytest.Item | pytest.Collector, subject: Subject) -> I
             f"explore with given faults ({CHAOS} instead of {SWEEP})"
         )
     arguments = arguments_of(subject.levels, node)
-    if arguments.get("clock") == "real":
-        yield f"{CLUSTER}: explore= needs a virtual clock, for by a real one nobody has turns; got clock='real'"
+    if real_time(arguments):
+        yield (
+            f"{CLUSTER}: explore= needs a virtual clock, for by a real one nobody has turns; "
+            f"got {_clock_asked(arguments)}"
+        )
     if "order" in arguments:
         yield (
             f"{CLUSTER}: order={arguments['order']!r} is one hand-over order, and explore= tries several, from 0 on: "
             "leave one of them out"
         )
+
+
+def _not_in_app_time(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
+    if arguments_of(subject.levels, node).get("network") == "processes":
+        yield (
+            f"{CLUSTER}: hsm_app_time and network='processes' do not go together, for processes live in real time: "
+            "leave out hsm_app_time (clock_rate=20 lets the cluster's own time-outs pass twenty times faster), "
+            "or network='processes'"
+        )
+
+
+def _clock_asked(arguments: dict[str, Any]) -> str:
+    if arguments.get("network") == "processes":
+        return "network='processes', whose clock is real: leave that out here"
+    return "clock='real'"
 
 
 def _checks(mark: pytest.Mark, known: list[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from .identities import identity
+from .markers import levels
 from .mutants import MUTANTS, words_of
 from .parts import part
 from .selecting import sweep_of
@@ -19,6 +20,7 @@ from .stage import Ran, Stage
 from .sweep import Specs
 from .sweeps import AND
 from .tally import counted
+from .trial import arguments_of
 
 
 @dataclass(slots=True)
@@ -119,8 +121,10 @@ class Mutator:
     """The director of all tests that use a cluster, in a run with `--hsm-mutants`."""
 
     def wants(self, item: pytest.Item) -> bool:
-        # A TestCase is run by unittest, which does not run it again.
-        return isinstance(item, pytest.Function) and not issubclass(item.cls or object, unittest.TestCase)
+        # A TestCase is run by unittest, which does not run it again.  HSMs that are processes are right ones.
+        if not isinstance(item, pytest.Function) or issubclass(item.cls or object, unittest.TestCase):
+            return False
+        return arguments_of(levels(item), item).get("network") != "processes"
 
     def direct(self, stage: Stage) -> None:
         own = stage.play()

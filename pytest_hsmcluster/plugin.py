@@ -280,7 +280,8 @@ def _judge_late_markers(item: pytest.Item) -> None:
         return
     from .mistakes import complaint
 
-    subject = Subject(item.nodeid, levels(item), is_testcase(getattr(item, "cls", None)))
+    fixtures = tuple(getattr(item, "fixturenames", ()))
+    subject = Subject(item.nodeid, levels(item), is_testcase(getattr(item, "cls", None)), fixtures)
     text = complaint(item, [subject])
     if text:
         pytest.fail(text, pytrace=False)

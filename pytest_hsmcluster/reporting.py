@@ -83,7 +83,17 @@ def sections(trial: Trial, report: pytest.TestReport, error: BaseException | Non
         for cluster in trial.clusters:
             for added in reversed(trial.item.ihook.pytest_hsm_report(item=trial.item, cluster=cluster)):
                 yield from added
-        yield REPLAY, f"seed {settings.seed} ({settings.seed_from})\n{replay_command(trial.item)}"
+        yield REPLAY, "\n".join(_replay(trial))
+
+
+def _replay(trial: Trial) -> Iterator[str]:
+    """Yield the lines about a replay, which is not always one to the byte."""
+    settings = trial.settings
+    yield f"seed {settings.seed} ({settings.seed_from})"
+    yield replay_command(trial.item)
+    if any(cluster.network_kind == "processes" for cluster in trial.clusters):
+        yield "HSMs were processes: this installs the same faults at the same points; what comes first in between is"
+        yield "up to chance again (network='simulated' repeats a run to the byte)"
 
 
 def properties(trial: Trial, report: pytest.TestReport) -> list[tuple[str, object]]:

@@ -24,7 +24,7 @@ from .regression import regression_test
 from .sim.entropy import derive_seed
 from .stage import Ran, Stage
 from .tally import counted
-from .trial import arguments_of
+from .trial import arguments_of, real_time
 
 if TYPE_CHECKING:
     from .cluster import HsmCluster
@@ -89,14 +89,17 @@ class Stormer:
         self._chaos.budget = str(self._budget)
 
     def wants(self, item: pytest.Item) -> bool:
-        """Whether a test gets a storm: its own faults would break the promise, and a replay names its faults."""
+        """Whether a test gets a storm: its own faults would break the promise, and a replay names its faults.
+
+        In real time there is none: a failure is bisected, and by a real clock no two runs are the same.
+        """
         names = getattr(item, "fixturenames", ())
         marks = levels(item)
         clustered = marks or "hsm_cluster" in names or "hsm_cluster_factory" in names
         if not clustered or "hsm_chaos" in names or not isinstance(item, pytest.Function):
             return False
         given = (*chaos_specs(marks), *extensions.faults(item.ihook, item), *item.config.stash[SETTINGS].chaos)
-        if given or sweep_mark(marks) or arguments_of(marks, item).get("clock") == "real":
+        if given or sweep_mark(marks) or real_time(arguments_of(marks, item)):
             return False
         name = identity(item)
         struck, left = (

@@ -14,11 +14,15 @@ from .markers import OURS, Level, levels, unwrapped
 
 
 class Subject(NamedTuple):
-    """A test, or a class of tests, our marks of all its levels, and whether it is of a `unittest.TestCase`."""
+    """A test, or a class of tests, our marks of all its levels, and whether it is of a `unittest.TestCase`.
+
+    What fixtures it asks for is known of a test that has been collected.
+    """
 
     name: str
     levels: list[Level]
     testcase: bool = False
+    fixtures: tuple[str, ...] = ()
 
 
 def subjects_in(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[Subject]:
@@ -30,7 +34,8 @@ def subjects_in(nodes: Iterable[pytest.Item | pytest.Collector]) -> Iterator[Sub
     for node in nodes:
         if isinstance(node, pytest.Item):
             if any(mark.name in OURS for mark in node.iter_markers()):
-                yield Subject(node.nodeid, levels(node), is_testcase(getattr(node, "cls", None)))
+                fixtures = tuple(getattr(node, "fixturenames", ()))
+                yield Subject(node.nodeid, levels(node), is_testcase(getattr(node, "cls", None)), fixtures)
         elif isinstance(node, pytest.Class):
             outer = levels(node)
             if outer:

@@ -79,9 +79,9 @@ class Trial:
 
         number = len(self.clusters) + 1
         seed = self.seed if number == 1 else derive_seed(self.seed, "", f"cluster {number}")
-        cluster = HsmCluster(**{"seed": seed, **self.arguments, **arguments})
+        cluster = HsmCluster(**merged({"seed": seed, **self.arguments}, arguments))
         cluster.chaos.scenarios = extensions.scenarios(self.item.ihook)
-        if self.case and self.case.mutant:
+        if self.case and self.case.mutant and cluster.network_kind == "simulated":
             from .mutants import MUTANTS
 
             MUTANTS[self.case.mutant].apply(cluster)
@@ -232,10 +232,25 @@ def arguments_of(marks: list[list[pytest.Mark]], node: pytest.Item | pytest.Coll
     defaults = dict(node.config.stash[SETTINGS].defaults)
     if sweep_mark(marks) or orders_asked(marks) > 1:
         defaults.setdefault("keys", "seeded")  # what is run again is to be the same
-    merged = {**defaults, **extensions.profile(node.ihook, node.config), **cluster_arguments(marks)}
-    if isinstance(path := merged.get("config"), str | os.PathLike):
-        merged["config"] = node.config.rootpath / path
-    return merged
+    asked = merged(defaults, extensions.profile(node.ihook, node.config), cluster_arguments(marks))
+    if isinstance(path := asked.get("config"), str | os.PathLike):
+        asked["config"] = node.config.rootpath / path
+    return asked
+
+
+def merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of all layers, the last word of each; who asks for processes asks for their clock, too."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        if layer.get("network") == "processes":
+            found.pop("clock", None)
+        found.update(layer)
+    return found
+
+
+def real_time(arguments: dict[str, Any]) -> bool:
+    """Whether clusters with these arguments live in real time."""
+    return arguments.get("clock") == "real" or arguments.get("network") == "processes"
 
 
 def _judged(cluster: "HsmCluster", names: tuple[str, ...], extra: Any, fired: bool) -> list[str]:

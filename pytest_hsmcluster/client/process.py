@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +166,8 @@ class Process:
             for handle in handles:
                 hsm = self.service.hsms.get(self.homes.pop(handle, ""))
                 if hsm is not None and hsm.alive and handle in hsm.store.keys:
-                    hsm.store.remove(handle, Cause.SESSION_END)
+                    with suppress(HsmUnavailable):  # its process has just died, and the key with it
+                        hsm.store.remove(handle, Cause.SESSION_END)
 
     def check_alive(self) -> None:
         """Refuse to go on after the process has ended.

@@ -20,6 +20,7 @@ from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .actors import Actor
 from .company import AT_WORK
+from .pace import check_ticks
 
 if TYPE_CHECKING:
     from .trio_awaiting import TrioDriver
@@ -61,7 +62,7 @@ class AwaitingDriver:
         """Return what the flow returns, or raise what it raises; cancelling ends the flow.
 
         Raises:
-            UsageError: neither asyncio nor trio runs here.
+            UsageError: neither asyncio nor trio runs here, or the loop's clock stands still.
             Stuck: nothing is left that could ever wake the flow.
         """
         if _trio_runs_here():
@@ -74,6 +75,7 @@ class AwaitingDriver:
                 "the async client is awaited under asyncio or trio, or under anyio with either of them; "
                 "none of them runs here: use the blocking client"
             ) from None
+        self._check_ticks(loop, flow)
         if loop is not self._newest_loop:
             self._newest_loop = loop
             with self._scheduler.alone:
@@ -114,6 +116,20 @@ class AwaitingDriver:
         for future in self._futures.values():
             _on(future.get_loop(), future.cancel)
         self._futures.clear()
+
+    def _check_ticks(self, loop: asyncio.AbstractEventLoop, flow: Flow[T]) -> None:
+        """Refuse a new loop in which real time does not pass, where real time is needed.
+
+        Raises:
+            UsageError: says what to leave out.
+        """
+        if loop is self._newest_loop or self._pace is None or self._pace.fileno() is None:
+            return
+        try:
+            check_ticks(loop.time, "the clock of this asyncio loop")
+        except UsageError:
+            flow.close()
+            raise
 
     def _under_trio(self) -> "TrioDriver":
         if self._trio is None:

@@ -12,14 +12,47 @@ from ..sim.scheduler import Scheduler
 pause = time.sleep
 """Let so many real seconds pass."""
 
+_REALTIME_COARSE = 5
+"""Linux's number of `CLOCK_REALTIME_COARSE`, for which Python has no name: the date, some milliseconds old.
+
+freezegun has no stand-in for `clock_gettime`, and time-machine only one for `CLOCK_REALTIME`.
+"""
+
 
 def today() -> datetime:
-    """Return the present date and time of this machine, in UTC.
+    """Return the present date and time of this machine, in UTC, whatever date an application is shown.
 
-    Certificates are issued by it and judged by OpenSSL, which asks the system. freezegun has no stand-in for this
-    clock, so that both agree under a frozen date too; time-machine has one.
+    Certificates are issued by it and judged by OpenSSL, which asks the system.
     """
-    return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC)
+    return datetime.fromtimestamp(time.clock_gettime(_REALTIME_COARSE), UTC)
+
+
+def check_ticks(read: Callable[[], float], whose: str) -> None:
+    """Refuse a clock that stands still, or goes only while somebody sleeps: whoever waits by it for real time hangs.
+
+    Args:
+        read: returns its seconds.
+        whose: clock it is, for people.
+
+    Raises:
+        UsageError: says what to leave out.
+    """
+    before = read()
+    if all(read() == before for _ in range(_READS)):
+        raise UsageError(
+            f"{whose} stands still, as freezegun, looptime or trio's MockClock have it, and HSMs that are processes "
+            "take real time: leave one of them out (freezegun leaves asyncio alone with "
+            "real_asyncio=True; @pytest.mark.looptime(False) switches looptime off for a test)"
+        )
+
+
+_READS = 10_000
+"""Some milliseconds: longer than any clock of Linux takes for a tick."""
+
+
+def _now_s() -> float:
+    """Return the seconds of a clock for which no library for tests has a stand-in."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class RealPace:
@@ -39,11 +72,11 @@ class RealPace:
     def begin(self, now_ns: int) -> None:
         """Tie the present instants of both times together."""
         self._origin_ns = now_ns
-        self._started_s = time.monotonic()
+        self._started_s = _now_s()
 
     def reached_ns(self) -> int:
         """Return the simulated instant (ns) that belongs to the present real one."""
-        return self._origin_ns + round((time.monotonic() - self._started_s) * self.rate * NS)
+        return self._origin_ns + round((_now_s() - self._started_s) * self.rate * NS)
 
     def gone_ns(self) -> int:
         """Return how much simulated time (ns) has to pass since `begin()`."""
@@ -51,7 +84,7 @@ class RealPace:
 
     def early_s(self, instant_ns: int) -> float:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
-        return (instant_ns - self._origin_ns) / NS / self.rate - (time.monotonic() - self._started_s)
+        return (instant_ns - self._origin_ns) / NS / self.rate - (_now_s() - self._started_s)
 
     def wait_until(self, instant_ns: int) -> bool:
         """Sleep until real time has come to a simulated instant, and return whether it has."""

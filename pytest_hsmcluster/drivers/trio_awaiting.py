@@ -24,6 +24,7 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .company import AT_WORK
+from .pace import check_ticks
 from .trio_family import Family, Kin
 
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class TrioDriver:
 
         Raises:
             Stuck: nothing is left that could ever wake the flow.
-            UsageError: the cluster is closed, or was meanwhile.
+            UsageError: the cluster is closed, or was meanwhile; the run's clock stands still.
         """
         if self._pace is not None:
             self._pace.look()
@@ -131,7 +132,7 @@ class TrioDriver:
             company.catch_up(self._scheduler)
         self._scheduler.enter()
         try:
-            call = self._begin(flow, lane, what, self._run_here())
+            call = self._begin(flow, lane, what, self._run_here(flow))
         finally:
             self._scheduler.leave()
         self._pump_in(call.run)
@@ -215,10 +216,16 @@ class TrioDriver:
 
     # -- runs ---------------------------------------------------------------------------
 
-    def _run_here(self) -> _Run:
+    def _run_here(self, flow: Flow[Any]) -> _Run:
         token = trio.lowlevel.current_trio_token()
         run = self._runs.get(token)
         if run is None:
+            if self._pace is not None and self._pace.fileno() is not None:
+                try:
+                    check_ticks(trio.current_time, "the clock of this trio run")
+                except UsageError:
+                    flow.close()
+                    raise
             run = self._runs[token] = _Run(token, self._forget_run)
             trio.lowlevel.add_instrument(run.family)
         return run

@@ -68,6 +68,7 @@ class Pkcs11Door:
 
         `calls`: a call takes its simulated latency, and nothing else takes time.  `wall`: between calls simulated time
         follows the wall clock, for applications that poll or sleep; such a history is not reproducible, and says so.
+        A cluster whose clock is real, as that of processes is, passes its time by itself, whatever the pace is.
         """
         return self._pace
 

@@ -5,6 +5,9 @@ each; those of one process are one application.  One thread serves them all, a f
 Nobody can make it wait: answers that a peer does not read are kept, and until it does no more of its calls are carried
 out.  Who comes when no file can be opened any more is hung up on, and told by that.
 
+A cluster whose clock is real needs no such care: time passes there by itself, and the test may act in the middle of a
+call from here.
+
 One process that calls on one thread, while the test waits for it, is as good as a call in the test: its history has a
 digest.  Where several are connected, or the test acts meanwhile, chance decides who is first, and the history says so.
 """
@@ -109,9 +112,13 @@ class Server:
             self.serve(token)
 
     def serve(self, token: Token) -> None:
-        """Have a cluster expect this server's thread."""
+        """Have a cluster expect this server's thread.
+
+        With a real clock it is a thread like any other: there a test may mend what a call of an application waits for.
+        """
         assert self._thread.ident is not None, "it was started"
-        token.turnstile.welcome(self._thread.ident, self._settled)
+        if token.pass_time is not None:
+            token.turnstile.welcome(self._thread.ident, self._settled)
 
     def close(self) -> None:
         """Hang up on everybody; the socket is gone."""
@@ -251,7 +258,8 @@ class Server:
         """Let as much simulated time pass as wall time has since the last answer."""
         if self._pace is not None and self._tied:
             for token in self._slots.values():
-                token.pass_time(self._pace.gone_ns())
+                if token.pass_time is not None:
+                    token.pass_time(self._pace.gone_ns())
 
     def _tie(self) -> None:
         if self._pace is not None:

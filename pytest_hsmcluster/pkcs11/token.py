@@ -37,7 +37,7 @@ class Token:
         outlived: is told what an application has kept for too long.
         closed: whether the cluster is closed.
         turnstile: lets one thread at a time into the cluster.
-        pass_time: lets so many ns of simulated time pass.
+        pass_time: lets so many ns of simulated time pass; None: its clock is real, time passes by itself.
     """
 
     cluster: str
@@ -51,7 +51,7 @@ class Token:
     outlived: Callable[[str], object]
     closed: Callable[[], bool]
     turnstile: Turnstile
-    pass_time: Callable[[int], object]
+    pass_time: Callable[[int], object] | None
 
     @property
     def label(self) -> str:

@@ -106,10 +106,12 @@ def test_downed_link_is_noticed_and_comes_back_after_the_reconnect_interval(clus
 
 def with_luck(client):
     """Make a call that may be the one that notices."""
+    lost = []
     try:
         client.random(8)
-    except HsmUnavailable as lost:
-        assert lost.hsm == "hsm-1"
+    except HsmUnavailable as error:
+        lost.append(error.hsm)
+    assert lost in ([], ["hsm-1"])
 
 
 def test_one_application_suffers_and_another_does_not(cluster, client, toxiproxy):
@@ -157,14 +159,13 @@ def test_answer_lost_on_the_link_leaves_a_key_that_a_check_finds(cluster, client
 def test_scenario_breaks_a_link_until_all_is_undone(cluster, client, toxiproxy, spec):
     """Whatever a marker can ask for, a hardened loop outlives, and nothing is left of it."""
     cluster.chaos.install(spec)
-    failed = 0
+    failed = []
     for _ in range(4):
         try:
             client.random(8)
         except (HsmUnavailable, RequestTimeout) as error:
-            assert error.hsm == "hsm-1"
-            failed += 1
-    assert failed == 1 or "link-down" in spec
+            failed.append(error.hsm)
+    assert failed == ["hsm-1"] or ("link-down" in spec and {*failed} <= {"hsm-1"})
     cluster.chaos.undo_all()
     cluster.clock.advance(2 * cluster.profile.reconnect_interval_ns / 1e9)
     use_both(client)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from faker import Faker
 
+from examples import pkcs11_session
+from examples.hurried import live_in_its_time
 from examples.swept import verdict as verdict
 from pytest_hsmcluster import Client, HsmCluster
 
-from .. import HardenedVault, NaiveVault, Store
+from .. import HardenedVault, NaiveVault, Store, production
 from .forms import Form, Hardened, Production
 
 REPOSITORY = Path(__file__).parents[3]
@@ -35,7 +37,7 @@ def form(request: pytest.FixtureRequest, hsm_cluster: HsmCluster, store: Store) 
     """The form in which the vault runs: every test of it is run on both."""
     if request.param == "hardened":
         return Hardened(hsm_cluster, store)
-    request.getfixturevalue("hsm_app_time")  # it waits with time.sleep, as applications do
+    live_in_its_time(request, production, pkcs11_session)  # it waits with time.sleep, as applications do
     return Production(request.getfixturevalue("hsm_pkcs11"), store)
 
 

@@ -6,6 +6,7 @@ with this finding.  The test beside it looks at what exactly was found.
 
 import pytest
 
+from examples.hurried import on_both_networks
 from pytest_hsmcluster import Chaos, Client, HsmCheck, HsmClock, KeyNotOnHsm, TooFewCopies
 
 from .. import NaiveVault
@@ -21,6 +22,7 @@ def broken(reason: str) -> pytest.MarkDecorator:
 class TestLostWithItsHsm:
     """SDK 3 says ok when one HSM has the key, and that HSM dies."""
 
+    @on_both_networks
     @broken("a key is used that was on one HSM only")
     @pytest.mark.hsm_chaos("kill-mid-create")
     def test_the_key_is_kept(self, naive: NaiveVault, hsm_check: HsmCheck) -> None:
@@ -29,6 +31,7 @@ class TestLostWithItsHsm:
         with finding(r"^lost key 'vault-kek' .* hsm-1, which held the only copy, was destroyed"):
             hsm_check.no_lost_keys()
 
+    @on_both_networks
     @broken("documents are stored under a key that was on one HSM only")
     @pytest.mark.hsm_cluster(routing="pinned")
     @pytest.mark.hsm_chaos("fail-clone", "stall-sync")

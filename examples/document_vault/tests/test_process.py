@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.hurried import on_both_networks
 from pytest_hsmcluster import HsmCheck, HsmCluster, Pkcs11Door
 
 from .conftest import REPOSITORY
@@ -24,6 +25,7 @@ def test_production_code_imports_nothing_of_ours() -> None:
     assert done.stderr.strip() == ""
 
 
+@on_both_networks
 @pytest.mark.hsm_chaos("glitch encrypt", checks=("durable", "no_orphan_keys", "no_duplicate_labels", "in_sync"))
 def test_a_vault_in_a_process_of_its_own(
     hsm_pkcs11: Pkcs11Door, hsm_cluster: HsmCluster, hsm_check: HsmCheck, tmp_path: Path

@@ -6,6 +6,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from faker import Faker
 
+from examples.hurried import PROCESSES
 from pytest_hsmcluster import Client, HsmCheck, HsmClock
 
 from .. import HardenedVault, NaiveVault, Store
@@ -20,6 +21,7 @@ from .promises import SDK3, SDK5
         pytest.param("hardened", marks=SDK3, id="hardened, SDK 3"),
         pytest.param("hardened", marks=SDK5, id="hardened, SDK 5"),
         pytest.param("production", marks=SDK5, id="production, SDK 5"),
+        pytest.param("production", marks=[SDK3, PROCESSES], id="production, processes"),
     ],
     indirect=True,
 )

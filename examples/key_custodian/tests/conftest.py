@@ -6,6 +6,9 @@ from typing import cast
 
 import pytest
 
+from examples import pkcs11_session
+from examples.hurried import live_in_its_time
+from examples.key_custodian import production
 from examples.key_custodian.company import Company
 from examples.key_custodian.hardened import DAY_S
 from examples.key_custodian.inventory import Inventory, load_inventory
@@ -31,7 +34,7 @@ def door(form: str, request: pytest.FixtureRequest) -> Pkcs11Door | None:
     """The PKCS #11 library that the production form is given; it waits with time.sleep, as applications do."""
     if form == "hardened":
         return None
-    request.getfixturevalue("hsm_app_time")
+    live_in_its_time(request, production, pkcs11_session)
     return cast(Pkcs11Door, request.getfixturevalue("hsm_pkcs11"))
 
 

@@ -17,15 +17,24 @@ STRANGER = "canteen_app"
 """A crypto user with whom nothing is shared."""
 
 
-def small_company(cluster: HsmCluster, inventory: Inventory, key: str, door: Pkcs11Door | None = None) -> Company:
+def small_company(
+    cluster: HsmCluster,
+    inventory: Inventory,
+    key: str,
+    door: Pkcs11Door | None = None,
+    day_s: float = DAY_S,
+    path: Path | None = None,
+) -> Company:
     """Return a company that needs one of the inventory's keys, replaces it every other night and keeps no old one.
 
-    Its days are short, and its ledger is no file.
+    Its days are short, and its ledger is no file unless a path is given.
     """
     plans = [replace(plan, rotate_after_days=2) for plan in inventory.keys if plan.id == key]
     small = replace(inventory, keys=tuple(plans), grace_days=0)
     cluster.create_user(STRANGER, cluster.default_password)
-    return Company(cluster, small, Path("in memory"), day_s=DAY_S, open_ledger=in_memory(), door=door)
+    if path is not None:
+        return Company(cluster, small, path, day_s=day_s, door=door)
+    return Company(cluster, small, Path("in memory"), day_s=day_s, open_ledger=in_memory(), door=door)
 
 
 def in_memory() -> Callable[[Path], Ledger]:

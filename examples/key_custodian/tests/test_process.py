@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from examples.hurried import on_both_networks
 from pytest_hsmcluster import HsmCheck, HsmCluster
 from pytest_hsmcluster.pkcs11.door import Pkcs11Door
 
 CUSTODIAN = Path(__file__).parents[1]
 
 
+@on_both_networks
 @pytest.mark.hsm_cluster(checks=("durable", "no_orphan_keys", "no_duplicate_labels", "in_sync"))
 def test_two_nights_in_processes_of_their_own(
     hsm_pkcs11: Pkcs11Door, hsm_cluster: HsmCluster, hsm_check: HsmCheck, tmp_path: Path
