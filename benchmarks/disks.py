@@ -33,7 +33,7 @@ def keys_on(folder: Path, masking_key: MaskingKey, parts: Sequence[str] = PARTS)
         Wrong: SQLite finds something wrong with it.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent) as copy:
-        for part in parts:
+        for part in (part for part in parts if Path(folder, f"hsm.db{part}").exists()):
             shutil.copyfile(folder / f"hsm.db{part}", Path(copy, f"hsm.db{part}"))
         base = sqlite3.connect(Path(copy, "hsm.db"))
         try:
@@ -115,7 +115,9 @@ class Ledger:
                 raise Wrong(f"key {handle} was acknowledged with {len(holders)} of two copies: {holders}")
             if not holders and before is not None and handle not in self.excused:
                 if any(hsm not in gone for hsm in before):
-                    raise Wrong(f"key {handle} is lost: {before} had it, and {gone or 'no HSM'} was destroyed")
+                    raise Wrong(
+                        f"key {handle} is lost: {before} had it, and {', '.join(gone) or 'no HSM'} was destroyed"
+                    )
                 self.excused[handle] = None
             self._holders[handle] = holders
 

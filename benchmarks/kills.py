@@ -71,13 +71,14 @@ class Story:
         seed: of all choices; instants are those of the machine.
         sdk: 3 (with a minimum of two copies) or 5 (with its availability check).
         tally: is added to.
+        overrides: fields of the profile.
 
     Attributes:
         cluster: it is closed by `end`.
         ledger: what the applications were told.
     """
 
-    def __init__(self, seed: int, sdk: Literal[3, 5], tally: Tally) -> None:
+    def __init__(self, seed: int, sdk: Literal[3, 5], tally: Tally, **overrides: Any) -> None:
         self._dice = random.Random(seed)
         self._sdk = sdk
         self._tally = tally
@@ -92,6 +93,7 @@ class Story:
             clock_rate=RATE,
             join_snapshot_s=0.5,
             join_active_s=1,
+            **overrides,
         )
         self.cluster.create_user("bob", "bobs-password")
         self._apps = [self.cluster.client(name) for name in ("app", "batch", "web")]

@@ -52,8 +52,7 @@ CASES = (
 def held(cluster):
     """Return what every HSM holds, in words that do not depend on who counts handles."""
     return {
-        hsm.id: sorted((key.label, key.cls, key.owner, key.shares) for key in hsm.keys.values())
-        for hsm in cluster.hsms
+        hsm.id: sorted((key.label, key.cls, key.owner, key.shares) for key in hsm.keys.values()) for hsm in cluster.hsms
     }
 
 
