@@ -134,13 +134,16 @@ class Database:
 
     def _fill(self) -> None:
         """Have no room: neither in pages that are free nor in further ones."""
-        self._base.execute("PRAGMA incremental_vacuum").fetchall()
+        self._base.executescript("PRAGMA incremental_vacuum;")  # execute() takes one step of it: one page
         (pages,) = self._base.execute("PRAGMA page_count").fetchone()
         self._base.execute(f"PRAGMA max_page_count={pages}")
 
     def check(self) -> str:
         """Return `ok`, or what SQLite finds wrong."""
-        return "\n".join(row[0] for row in self._base.execute("PRAGMA integrity_check"))
+        try:
+            return "\n".join(row[0] for row in self._base.execute("PRAGMA integrity_check"))
+        except sqlite3.DatabaseError as error:  # it cannot even look through it
+            return str(error)
 
     def close(self) -> None:
         """Close the file."""
