@@ -5,7 +5,7 @@ change before it answers.  Whoever looks at the mirror, the service's sweep, the
 at any HSM; whatever they change is an order to the HSM process, and comes back as a fact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -148,12 +148,15 @@ class HsmMirror(Hsm):
 
     def audit(self) -> tuple[str, str, tuple[tuple[str, int, bool, bool], ...]]:
         """Return what it really holds: as its process says, or its disk when it is off."""
-        held: list[tuple[int, bool, bool]] = []
-        with suppress(HsmUnavailable):  # killed from outside in this very moment: then its disk says
-            if self.link.running:
-                self.link.thaw()
-                held = self.link.ask(lambda number: control.Audit(number)).handles or []
-        if self.state is HsmState.DOWN:
+        held: Sequence[tuple[int, bool, bool]] = ()
+        if self.link.running:
+            self.link.thaw()
+            try:
+                held = self.link.ask(lambda number: control.Audit(number)).handles or ()
+            except HsmUnavailable:  # somebody has killed it, and that is noticed now
+                if self.link.running:
+                    raise
+        if not self.link.running and self.state is HsmState.DOWN:
             with DeadDisk(self._home.folder(self.id)) as disk:
                 held = [(handle, True, tombstoned) for handle, _, tombstoned in disk.rows()]
         names = self.register.names

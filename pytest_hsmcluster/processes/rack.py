@@ -199,10 +199,10 @@ class Rack:
         raise AssertionError(f"the process of {mirror.id} ended by a mistake in pytest-hsmcluster:\n{trace}")
 
     def ended(self, mirror: HsmMirror) -> None:
-        """An HSM process ended, and nobody here ended it: it has crashed."""
+        """An HSM process ended, and nobody here ended it: it has crashed, whatever a fault at `hsm.stop` says."""
         if mirror.alive:
             mirror.read_disk()
-            self._world.trouble.power.crash(mirror.id)
+            self._world.trouble.power.fell(mirror.id)
 
     # -- inside -----------------------------------------------------------------------------
 

@@ -94,6 +94,10 @@ class Service:
         if hsm.alive:
             self._through(Point.HSM_STOP, hsm, lambda: self._off(hsm, struck))
 
+    def fell(self, id: str) -> None:
+        """Note that an HSM has lost power: no fault can prevent or delay what has happened."""
+        self._off(self.hsm(id), None)
+
     def is_off(self, id: str) -> bool:
         """Whether an HSM is neither up nor paused."""
         return not self.hsm(id).alive

@@ -36,6 +36,9 @@ class Power(Protocol):
     def destroy(self, hsm: str, struck: Call | None = None) -> None:
         """Lose an HSM for good."""
 
+    def fell(self, hsm: str) -> None:
+        """Note that an HSM has lost power by itself."""
+
     def is_off(self, hsm: str) -> bool:
         """Whether an HSM answers nobody any more; a fault at `hsm.stop` may have kept it on."""
 
