@@ -98,6 +98,8 @@ class Database:
             DiskFull: there is no room.
         """
         base = self._base
+        if users is not None or failures is not None:
+            self._lift()  # what is full has no room for keys; users find theirs
         try:
             base.execute("BEGIN IMMEDIATE")
             base.executemany("DELETE FROM keys WHERE handle = ?", [(handle,) for handle in gone])
@@ -130,7 +132,11 @@ class Database:
             self._base.execute("UPDATE told SET report = x''")
             self._fill()
         else:
-            self._base.execute(f"PRAGMA max_page_count={_MOST_PAGES}")
+            self._lift()
+
+    def _lift(self) -> None:
+        """Have as many pages as one likes."""
+        self._base.execute(f"PRAGMA max_page_count={_MOST_PAGES}")
 
     def _fill(self) -> None:
         """Have no room: neither in pages that are free nor in further ones."""

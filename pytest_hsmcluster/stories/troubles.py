@@ -28,7 +28,7 @@ ROUTED = (
 )
 """Operations that go to one HSM first; the others ask all."""
 
-EFFECTS = ("delay", "drop", "fail", "crash", "corrupt", "hold", "destroy", "pause", "fill-disk")
+EFFECTS = ("delay", "drop", "fail", "crash", "corrupt", "hold", "pause", "fill-disk", "destroy")
 
 FANNED = ("delete_key", "find_keys", "share_key", "unshare_key", "set_attribute", "login", "logout")
 KEYLESS = ("random", "find_keys", "login", "logout")

@@ -80,7 +80,7 @@ def test_full_disk_takes_no_key_and_forgets_nothing(base):
     told = base.told
     for new in ([key(2, 10)], [key(2, 3000)], [key(1, 320), key(2)]):
         with pytest.raises(DiskFull):
-            base.write(2, b"more", keys=new, failures={"zoe": 1})
+            base.write(2, b"more", keys=new)
     assert (rows(base), base.told, base.users()[1]) == ([(1, 300, False)], told, {})
 
 
@@ -105,6 +105,16 @@ def test_keys_change_in_their_place_on_a_full_disk(base, length):
     for number, longer in enumerate((0, 60, 200, 450, 40)):
         base.write(number + 2, b"changed", keys=[key(3, length + longer, tombstoned=number > 3)])
     assert rows(base)[2] == (3, length + 40, True)
+
+
+def test_users_find_room_on_a_full_disk(base):
+    """It has none for keys: which page a further user would need is nothing that a test could know."""
+    base.limit(full=True)
+    base.write(1, b"report", users=[(f"user {number}", "CU", number, bytes(100)) for number in range(50)])
+    base.write(2, b"report", failures={f"user {number}": 1 for number in range(50)})
+    assert (len(base.users()[0]), len(base.users()[1])) == (50, 50)
+    with pytest.raises(DiskFull):
+        base.write(3, b"report", keys=[key(1)])
 
 
 def test_disk_that_is_cleared_takes_keys_again(base):

@@ -34,6 +34,8 @@ def test_full_disk_refuses_further_keys_and_nothing_else(cluster):
             app.generate_key("AES", 128, label="no")
         app.set_attribute(key, CKA.LABEL, "a longer name than it had before")
         app.share_key(key, with_user="bob")
+        for number in range(20):
+            cluster.create_user(f"user_{number}", "a-password")
         assert_agreed(cluster)
     made = app.generate_key("AES", 256, label="new")
     assert sorted(cluster.hsm("hsm-1").keys) == sorted(cluster.hsm("hsm-2").keys) == [key.number, made.number]
