@@ -260,7 +260,11 @@ class HsmAlone(Hsm):
         except ClusterError:
             self._reporter.facts = saved[0] + self._reporter.facts
             raise
-        self.commit(saved)
+        try:
+            self.commit(saved)
+        except ClusterError:
+            call.request.taken_back()
+            raise
         return answer
 
     def order(self, change: Callable[[], None]) -> None:

@@ -297,7 +297,7 @@ def test_request_waits_at_an_armed_point_for_its_fate(alone):
     flow, waits_for = alone.begin(GenerateKey("AES", 256, "payroll", True, None))
     *before, asking = alone.told()
     assert (asking.point, asking.request, asking.done) == ("hsm.commit", 70 + alone.ops, False)
-    assert [fact.point for fact in before[0].facts] == ["hsm.receive", "hsm.authorize", "hsm.execute"]
+    assert [point for fact in before[0].facts for point in fact.points] == ["hsm.receive", "hsm.authorize", "hsm.execute"]
     assert (alone.memory(), alone.database.rows()) == ({}, [])
 
     alone.asker.meet(control.Fate(asking.number), alone.scheduler)
@@ -323,7 +323,8 @@ def test_fate_can_be_an_error(alone):
 def test_reporter_tells_in_order_and_only_once(alone):
     """Facts gather until somebody tells them; an HSM alone makes no other records."""
     alone.ask(Login("zoe", PASSWORD))
-    points = [fact.point for report in alone.told() for fact in report.facts if isinstance(fact, control.Reached)]
+    passed = [fact for report in alone.told() for fact in report.facts if isinstance(fact, control.Reached)]
+    points = [point for fact in passed for point in fact.points]
     assert points == ["hsm.receive", "hsm.authorize", "hsm.execute", "hsm.commit", "hsm.reply"]
     assert alone.told() == []
     with pytest.raises(AssertionError, match="an HSM alone writes no up"):

@@ -39,6 +39,9 @@ class Birth(Command):
         self._born = tuple(key.handle for key in keys)
         return keys
 
+    def taken_back(self) -> None:
+        self._born = ()
+
     def attributes(
         self, made: Material, origin: Origin, template: Mapping[CKA, Any] | None, base: Attributes | None = None
     ) -> Attributes:
