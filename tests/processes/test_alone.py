@@ -297,7 +297,11 @@ def test_request_waits_at_an_armed_point_for_its_fate(alone):
     flow, waits_for = alone.begin(GenerateKey("AES", 256, "payroll", True, None))
     *before, asking = alone.told()
     assert (asking.point, asking.request, asking.done) == ("hsm.commit", 70 + alone.ops, False)
-    assert [point for fact in before[0].facts for point in fact.points] == ["hsm.receive", "hsm.authorize", "hsm.execute"]
+    assert [point for fact in before[0].facts for point in fact.points] == [
+        "hsm.receive",
+        "hsm.authorize",
+        "hsm.execute",
+    ]
     assert (alone.memory(), alone.database.rows()) == ({}, [])
 
     alone.asker.meet(control.Fate(asking.number), alone.scheduler)
