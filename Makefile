@@ -9,7 +9,7 @@ MINUTES ?= 10
 SANITIZED ?= tests/pkcs11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint cover oldest same determinism mutants bench campaign sanitize fuzz toxiproxy clean
+.PHONY: help demo test lint cover oldest same determinism kills mutants bench campaign sanitize fuzz toxiproxy clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(VENV)/bench ## measure; see docs/performance.md
 	$(BIN)/python -m benchmarks.pkcs11_door
 	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python benchmarks/startup.py
+
+kills: $(VENV)/installed ## kill HSM processes N times at random points and instants, and look at what is left: make kills N=1000
+	$(BIN)/python -m benchmarks.kills $(N)
 
 mutants: $(VENV)/installed ## try wrong clusters on the examples' tests, and our own seeded mistakes on their sweeps and the campaign
 	@$(BIN)/python -m pytest examples -m "not hsm_sweep" --hsm-mutants -n 2 -r ""; examples=$$?; \

@@ -168,8 +168,9 @@ class Truths:
                 yield f"{step}: {hsm} decided, and {other} had let the user in"
         if name == "KeyCapacityReached" and quiet:
             held = len(before.keys[str(hsm)]) + len(before.tombstones[str(hsm)])
-            room = self.player.cluster.hsm(str(hsm)).store.capacity - held
-            if room >= BORN.get(step.does, 0):
+            store = self.player.cluster.hsm(str(hsm)).store
+            room = store.capacity - held
+            if room >= BORN.get(step.does, 0) and not store.disk_full:
                 yield f"{step}: {hsm} is full, and has room for {room}"
         if name == "HsmBusy" and step.does not in (
             "delete_key",

@@ -61,8 +61,10 @@ if TYPE_CHECKING:
     from .faults.effects import Destroy as Destroy
     from .faults.effects import Drop as Drop
     from .faults.effects import Fail as Fail
+    from .faults.effects import FillDisk as FillDisk
     from .faults.effects import Hold as Hold
     from .faults.effects import Pass as Pass
+    from .faults.effects import Pause as Pause
     from .faults.injector import Injection as Injection
     from .faults.points import Point as Point
     from .faults.spec import Fault as Fault
@@ -105,7 +107,7 @@ _HOMES = {
         "LoginFailed MechanismInvalid NotLoggedIn RequestTimeout SessionLimitReached SignatureInvalid Stuck "
         "TemplateInvalid TooFewCopies UsageError"
     ),
-    "faults.effects": "Corrupt Crash Delay Destroy Drop Fail Hold Pass",
+    "faults.effects": "Corrupt Crash Delay Destroy Drop Fail FillDisk Hold Pass Pause",
     "faults.injector": "Injection",
     "faults.points": "Point",
     "faults.spec": "Fault",

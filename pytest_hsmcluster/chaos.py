@@ -162,8 +162,8 @@ class Chaos(Installer):
 
     def resume(self, hsm: str) -> None:
         """Let a paused HSM go on."""
-        self._service.hsm(hsm)
         self._end_all("gray-failure", hsm)
+        self._service.resume(hsm)  # a fault may have paused it
 
     def throttle(self, hsm: str) -> Hardship:
         """Have an HSM answer that it is busy (0xBB)."""
@@ -183,6 +183,18 @@ class Chaos(Installer):
         found.store.capacity = len(found.store)
         found.limits_set()
         return self.began("full-hsm", {"hsm": hsm}, lambda: self._lift("full-hsm", hsm, self._make_room))
+
+    def fill_disk(self, hsm: str) -> Hardship:
+        """Let an HSM's disk be full: it keeps the token keys that it has and takes no more; makes no keys."""
+        if self._there(hsm).state is HsmState.JOINING:
+            raise UsageError(f"{hsm} has not joined yet: there is nothing on its disk that could fill it")
+        self._service.fill_disk(hsm)
+        return self.began("full-disk", {"hsm": hsm}, lambda: self._lift("full-disk", hsm, self._clear))
+
+    def clear_disk(self, hsm: str) -> None:
+        """Make room on an HSM's disk again."""
+        self._end_all("full-disk", hsm)
+        self._clear(hsm)  # a fault may have filled it
 
     def exhaust_sessions(self, hsm: str) -> Hardship:
         """Lower an HSM's limit of sessions to what is open; opens none."""
@@ -315,6 +327,9 @@ class Chaos(Installer):
         found.store.capacity = found.profile.key_capacity
         found.limits_set()
 
+    def _clear(self, hsm: str) -> None:
+        self._service.hsm(hsm).clear_disk()
+
     def _let_in(self, hsm: str) -> None:
         found = self._service.hsm(hsm)
         found.session_limit = found.profile.sessions_per_hsm
@@ -394,6 +409,7 @@ SCENARIOS: Mapping[str, ScenarioKind] = {
         ScenarioKind("gray-failure", "an HSM is up and silent", Chaos.pause, "hsm"),
         ScenarioKind("throttled", "an HSM answers that it is busy (0xBB)", Chaos.throttle, "hsm"),
         ScenarioKind("full-hsm", "an HSM has no room for another key", Chaos.fill, "hsm"),
+        ScenarioKind("full-disk", "an HSM's disk has no room for another token key", Chaos.fill_disk, "hsm"),
         ScenarioKind("full-sessions", "an HSM opens no further session", Chaos.exhaust_sessions, "hsm"),
         ScenarioKind("joining-hsm", "one more HSM joins from a snapshot", Chaos.join, "zone"),
         ScenarioKind("az-outage", "all HSMs of one zone are off", Chaos.lose_zone, "zone"),

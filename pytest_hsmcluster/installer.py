@@ -6,7 +6,7 @@ from typing import Any
 
 from .drivers.turnstile import one_at_a_time
 from .errors import UsageError
-from .faults.effects import Crash, Destroy, Effect
+from .faults.effects import Aimed, Effect
 from .faults.injector import Injection
 from .faults.points import Point, nearest
 from .faults.spec import Fault, parse_fault, parse_spec
@@ -211,7 +211,7 @@ class Installer:
 
     def _refuse_unknown_hsms(self, fault: Fault) -> None:
         """Refuse a fault that names an HSM which is not there: it could never act."""
-        target = fault.effect.target if isinstance(fault.effect, Crash | Destroy) else None
+        target = fault.effect.target if isinstance(fault.effect, Aimed) else None
         named = [target] if target not in (None, "here", "source") else []
         if fault.when.hsm is not None and not any(sign in fault.when.hsm for sign in "*?["):
             named.append(fault.when.hsm)

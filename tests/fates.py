@@ -40,6 +40,8 @@ ARGUMENTS = {
     "fail": ("CKR_DEVICE_ERROR", "0xBB", "KeyNotOnHsm"),
     "crash": ("", "hsm-1", "hsm-2", "source", "here"),
     "destroy": ("", "hsm-2", "source", "here"),
+    "pause": ("", "hsm-1", "source", "here"),
+    "fill-disk": ("", "hsm-2", "source", "here"),
     "corrupt": ("", "payload"),
 }
 CONDITIONS = (
@@ -66,7 +68,14 @@ HARDSHIPS = (
     *("partition a=app-1 b=hsm-1", "partition a=app-1 b=hsm-2 direction=one-way", "partition a=hsm-1 b=hsm-2"),
     *("partition a=hsm-1 b=app-2 direction=one-way", "gray-failure hsm-1", "gray-failure hsm-2", "throttled hsm-1"),
     *("failed-ack op=generate_key", "glitch op=sign", "full-sessions hsm-1", "joining-hsm b"),
-    *("throttled hsm-2", "full-hsm hsm-2", "az-outage a", "rolling-restart", "rolling-restart down_s=1 gap_s=0"),
+    *(
+        "throttled hsm-2",
+        "full-hsm hsm-2",
+        "full-disk hsm-2",
+        "az-outage a",
+        "rolling-restart",
+        "rolling-restart down_s=1 gap_s=0",
+    ),
     *("flapping hsm-1", "flapping hsm-2 up_s=1.0005 down_s=0.5", "user-drift hsm=hsm-2 user=bob"),
     *("crashed-hsm hsm-1", "crashed-hsm hsm-2", "destroyed-hsm hsm-2", "routed-to hsm-2 next=3", "replaced-hsm hsm-1"),
 )

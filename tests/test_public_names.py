@@ -12,7 +12,7 @@ import pytest_hsmcluster
 CONTRACT = {
     "cluster": "HsmCluster Profile Backup Hsm HsmState HsmClock AuditEntry UserType",
     "clients": "Client AsyncClient KeyHandle KeyPair Pkcs11Door ToxiproxyServer",
-    "chaos": "Chaos Hardship Injection Fault When Point Pass Delay Hold Drop Corrupt Fail Crash Destroy",
+    "chaos": "Chaos Hardship Injection Fault When Point Pass Delay Hold Drop Corrupt Fail Crash Destroy Pause FillDisk",
     "reading": "HsmCheck Finding History Event Kind Cause",
     "numbers": "CKA CKD CKF CKK CKM CKO CKR",
     "errors": (

@@ -29,6 +29,8 @@ EVERYTHING = (
     "fail CKR_DEVICE_ERROR",
     "crash",
     "destroy here",
+    "pause",
+    "fill-disk",
 )
 
 

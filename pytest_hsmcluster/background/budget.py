@@ -141,6 +141,7 @@ HARDSHIPS = (
     "partition",
     "flapping",
     "full-hsm",
+    "full-disk",
     "fail-clone",
     "user-drift",
     "az-outage",

@@ -12,7 +12,7 @@ from typing import Any
 from ..chaos import SCENARIOS
 from ..cryptoki import CKR
 from ..errors import ConfigError, UsageError
-from ..faults.effects import Delay, Fail, Pass, duration_ns, duration_text
+from ..faults.effects import Delay, Fail, FillDisk, Pass, Pause, duration_ns, duration_text
 from ..faults.points import nearest
 from ..faults.spec import Fault, parse_fault
 from .budget import HARDSHIPS, POWER, Budget, FaultLine, HardshipLine, Line, Promise
@@ -279,6 +279,9 @@ def _fault(key: str) -> Fault:
     effect, when = fault.effect, fault.when
     if isinstance(effect, Pass):
         raise UsageError("pass lets nothing happen; leave the line out")
+    if isinstance(effect, Pause | FillDisk):
+        name = "gray-failure" if isinstance(effect, Pause) else "full-disk"
+        raise UsageError(f"{effect.name} lasts until somebody ends it; use {name} in [hardships], which has an end")
     if when.hsm is not None or getattr(effect, "target", None) not in (None, "here"):
         raise UsageError("names an HSM: which HSMs are left alone is drawn for each test; leave the name out")
     if when.per is not None:

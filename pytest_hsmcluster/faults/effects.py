@@ -200,10 +200,56 @@ class Destroy:
         return f"{self.name} {self.target}" if self.target else self.name
 
 
-Effect = Pass | Delay | Hold | Drop | Corrupt | Fail | Crash | Destroy
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An HSM falls silent while it is up, until the fault is taken out or the HSM is resumed.
+
+    Attributes:
+        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
+    """
+
+    name: ClassVar[str] = "pause"
+    meaning: ClassVar[str] = "the HSM is up and silent from there on, until the fault is taken out or resume(hsm)"
+
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_target(self.name, self.target)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.target}" if self.target else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FillDisk:
+    """An HSM's disk has no room for a further token key, until the fault is taken out or the disk is cleared.
+
+    Attributes:
+        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
+    """
+
+    name: ClassVar[str] = "fill-disk"
+    meaning: ClassVar[str] = "the HSM's disk is full from there on, until the fault is taken out or clear_disk(hsm)"
+
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_target(self.name, self.target)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.target}" if self.target else self.name
+
+
+Aimed = Crash | Destroy | Pause | FillDisk
+"""Effects on an HSM as a whole, which has a name."""
+
+Effect = Pass | Delay | Hold | Drop | Corrupt | Fail | Aimed
+
+_AIMED: Mapping[str, type[Aimed]] = {kind.name: kind for kind in (Crash, Destroy, Pause, FillDisk)}
 
 EFFECTS: Mapping[str, type[Effect]] = {
-    kind.name: kind for kind in (Pass, Delay, Hold, Drop, Corrupt, Fail, Crash, Destroy)
+    **{kind.name: kind for kind in (Pass, Delay, Hold, Drop, Corrupt, Fail)},
+    **_AIMED,
 }
 """Effects by name, in the order in which they are listed for people."""
 
@@ -216,8 +262,8 @@ def effect_of(name: str, argument: str | None = None) -> Effect:
     """
     if name not in EFFECTS:
         raise UsageError(f"unknown effect {name!r}{nearest(name, EFFECTS)}; effects are {', '.join(EFFECTS)}")
-    if name in (Crash.name, Destroy.name):
-        return Crash(argument) if name == Crash.name else Destroy(argument)
+    if name in _AIMED:
+        return _AIMED[name](argument)
     if name == Corrupt.name:
         if argument not in (None, "payload"):
             raise UsageError(f"corrupt takes nothing or 'payload', got {argument!r}")

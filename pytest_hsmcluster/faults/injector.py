@@ -43,6 +43,7 @@ class Injection:
         fault: effect, point and condition.
         hits: how often it was performed (for `pass`: how often it matched).
         may_miss: whether the test may end without a hit.
+        undo: by HSM, what ends an effect that lasts; done when the fault is taken out.
     """
 
     def __init__(self, fault: Fault, owner: "Faults", may_miss: bool, dice: Stream | None, now_ns: int) -> None:
@@ -51,6 +52,7 @@ class Injection:
         self.hits = 0
         self.held = Signal(f"release of {fault}")
         self.installed = True
+        self.undo: dict[str, Callable[[], object]] = {}
         self._owner: Faults | None = owner
         self._dice = dice
         self._counts: dict[Any, int] = {}
@@ -87,6 +89,7 @@ class Injection:
     def let_go(self) -> None:
         """Forget whose it is: its cluster has ended."""
         self._owner = None
+        self.undo.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -150,13 +153,15 @@ class Faults:
         return self._entropy.stream(f"fault/{name}/{ordinal}")
 
     def remove(self, injection: Injection) -> None:
-        """Take an injection out and release whoever it holds."""
+        """Take an injection out, release whoever it holds, and end what it did that lasts."""
         with self._scheduler.alone:
             if injection.installed:
                 injection.installed = False
                 self.installed.remove(injection)
                 self._at[injection.fault.point].remove(injection)
                 self.let_pass(injection)
+                while injection.undo:
+                    injection.undo.popitem()[1]()
                 if self.on_change is not None:
                     self.on_change()
 

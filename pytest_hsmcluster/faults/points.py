@@ -14,6 +14,7 @@ from ..errors import UsageError
 
 _COMMAND = "op command hsm client key user"
 _COPY = "op hsm client key user"
+_AIMED = "crash destroy pause fill-disk"
 
 
 class Point(StrEnum):
@@ -37,16 +38,16 @@ class Point(StrEnum):
     )
     CLIENT_SEND = "client.send", "the request's deadline is set", "fail delay drop crash", _COMMAND
     WIRE_REQUEST = "wire.request", "the request travels to the HSM", "delay hold drop corrupt", _COMMAND
-    HSM_RECEIVE = "hsm.receive", "the request enters the HSM's queue", "fail delay crash destroy", _COMMAND
-    HSM_AUTHORIZE = "hsm.authorize", "the HSM looks at login and rights", "fail crash destroy", _COMMAND
-    HSM_EXECUTE = "hsm.execute", "the work is done, with real keys", "fail delay hold crash destroy", _COMMAND
-    HSM_COMMIT = "hsm.commit", "the result enters the key store", "fail crash destroy", _COMMAND
-    HSM_REPLY = "hsm.reply", "the answer is about to leave", "fail delay hold crash destroy", _COMMAND
+    HSM_RECEIVE = "hsm.receive", "the request enters the HSM's queue", f"fail delay {_AIMED}", _COMMAND
+    HSM_AUTHORIZE = "hsm.authorize", "the HSM looks at login and rights", f"fail {_AIMED}", _COMMAND
+    HSM_EXECUTE = "hsm.execute", "the work is done, with real keys", f"fail delay hold {_AIMED}", _COMMAND
+    HSM_COMMIT = "hsm.commit", "the result enters the key store", f"fail {_AIMED}", _COMMAND
+    HSM_REPLY = "hsm.reply", "the answer is about to leave", f"fail delay hold {_AIMED}", _COMMAND
     WIRE_RESPONSE = "wire.response", "the answer travels to the client", "delay hold drop corrupt", _COMMAND
     CLIENT_RECEIVE = "client.receive", "the request's deadline is lifted", "fail delay crash", _COMMAND
-    CLIENT_CLONE = "client.clone", "the key is copied to one more HSM", "fail delay drop crash destroy", _COPY
+    CLIENT_CLONE = "client.clone", "the key is copied to one more HSM", f"fail delay drop {_AIMED}", _COPY
     CLIENT_CLEANUP = "client.cleanup", "one leftover of a failed create is removed", "fail delay drop crash", _COPY
-    CLIENT_REPORT = "client.report", "the application is told", "delay crash destroy", _COPY
+    CLIENT_REPORT = "client.report", "the application is told", f"delay {_AIMED}", _COPY
     SYNC_SWEEP = "sync.sweep", "the service starts one round of its sweep", "delay drop fail", ""
     SYNC_CLONE = "sync.clone", "the sweep copies one key to one HSM", "delay drop fail", "hsm key"
     HSM_START = "hsm.start", "an HSM is powered on", "fail delay", "hsm"

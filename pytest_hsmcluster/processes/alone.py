@@ -23,7 +23,7 @@ from ..service.audit import RESPONSES, Opcode
 from ..service.calls import Call
 from ..service.commands import masked, unmasked
 from ..service.hsm import Hsm, World
-from ..service.keystore import StoredKey
+from ..service.keystore import StoredKey, disk_full
 from ..service.register import Register
 from ..sim.flow import Flow, Signal
 from ..sim.scheduler import FOREVER_NS, Scheduler
@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from ..faults.injector import Injection
 
 _encode = msgspec.msgpack.Encoder().encode
+
+Keys = dict[int, StoredKey]
+Saved = tuple[list[Fact], Keys, Keys]
+"""What there was before a command: facts that are not told yet, keys, and tombstones."""
 
 
 class RealScheduler(Scheduler):
@@ -232,11 +236,8 @@ class HsmAlone(Hsm):
     # -- the disk ------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read everything from the disk again; session keys stay."""
+        """Read everything from the disk."""
         store = self.store
-        store.keys = {handle: key for handle, key in store.keys.items() if not key.token}
-        store.tombstones = {}
-        self._on_disk = set()
         for handle, blob, tombstoned in self._database.rows():
             (store.tombstones if tombstoned else store.keys)[handle] = unmasked(self, blob)
             self._on_disk.add(handle)
@@ -252,16 +253,21 @@ class HsmAlone(Hsm):
         Raises:
             KeyCapacityReached: the disk is full; nothing has changed.
         """
-        before, self._reporter.facts = self._reporter.facts, []
+        assert call.request is not None, "a call of an HSM carries a request"
+        saved = self._begin(call.request.changes)
         try:
             answer = super().settle(call, worked)
         except ClusterError:
-            self._reporter.facts = before + self._reporter.facts
+            self._reporter.facts = saved[0] + self._reporter.facts
             raise
         except Exception:
-            self._undo(before)
+            self._take_back(saved)  # a mistake in the middle of a change: nobody was told of it
             raise
-        self.commit(before)
+        try:
+            self.commit(saved)
+        except ClusterError:
+            call.request.taken_back()
+            raise
         return answer
 
     def order(self, change: Callable[[], None]) -> None:
@@ -270,22 +276,21 @@ class HsmAlone(Hsm):
         Raises:
             ClusterError: it is refused.
         """
-        before, self._reporter.facts = self._reporter.facts, []
+        saved = self._begin()
         try:
             change()
         except ClusterError:
-            self._reporter.facts = before
-            self.load()
+            self._take_back(saved)
             raise
-        self.commit(before)
+        self.commit(saved)
 
-    def commit(self, before: list[Fact]) -> None:
+    def commit(self, saved: Saved) -> None:
         """Write what has changed, and tell it.
 
         Raises:
             KeyCapacityReached: the disk is full; nothing has changed.
         """
-        facts = self._reporter.facts
+        before, facts = saved[0], self._reporter.facts
         touched = {handle: None for fact in facts if (handle := _touched(fact)) is not None}
         keys = [
             (handle, masked(self, key), handle in self.store.tombstones)
@@ -302,8 +307,7 @@ class HsmAlone(Hsm):
         try:
             self._database.write(self._number + 1, self._sealed(self._number + 1, lasting), keys=keys, gone=gone)
         except DiskFull:
-            self._reporter.facts = before
-            self.load()
+            self._take_back(saved)
             raise self._full() from None
         self._number += 1
         self._on_disk.update(kept)
@@ -328,20 +332,22 @@ class HsmAlone(Hsm):
         """Let the disk be full, or no longer."""
         self._database.limit(full)
 
-    def _undo(self, before: list[Fact]) -> None:
-        """Be as before a command that was given up in the middle of a change; nobody was told of it."""
-        for fact in self._reporter.facts:
-            if isinstance(fact, Held):
-                self.store.keys.pop(fact.key.handle, None)
-        self._reporter.facts = before
-        self.load()
-
     def _sealed(self, number: int, facts: list[Fact]) -> bytes:
         """Return a report as it lies on the disk: keys that came are in it."""
         return self.masking_key.seal(_encode(Report(number, facts)))
 
+    def _begin(self, changes: bool = True) -> Saved:
+        """Return what there is, for `_take_back`, and let facts of one command gather."""
+        store, facts = self.store, self._reporter.facts
+        self._reporter.facts = []
+        return (facts, store.keys.copy(), store.tombstones.copy()) if changes else (facts, store.keys, store.tombstones)
+
+    def _take_back(self, saved: Saved) -> None:
+        """Forget what a command did: memory is what the disk is again, and session keys are what they were."""
+        self._reporter.facts, self.store.keys, self.store.tombstones = saved
+
     def _full(self) -> KeyCapacityReached:
-        return KeyCapacityReached(f"the disk of {self.id} is full; nothing was written", hsm=self.id)
+        return disk_full(self.id)
 
     # -- what is told besides -----------------------------------------------------------------
 
@@ -352,10 +358,11 @@ class HsmAlone(Hsm):
         finally:
             if self.accounts.failures != self._tried:
                 self._tried = dict(self.accounts.failures)
-                self._number += 1
                 facts: list[Fact] = [*self._reporter.facts, Failures(self._tried)]
                 with suppress(DiskFull):
-                    self._database.write(self._number, self._sealed(self._number, facts), failures=self._tried)
+                    number = self._number + 1
+                    self._database.write(number, self._sealed(number, facts), failures=self._tried)
+                    self._number = number  # reports are counted as the disk counts them
                 self._reporter.tell(self._number, facts, [])
 
     def has_session(self, client: int) -> bool:

@@ -16,7 +16,10 @@ from pathlib import Path
 
 NAME = "hsm.db"
 PAGE_BYTES = 512
-"""The smallest page: each key needs one of its own, so that a full disk has no room for one more key."""
+"""The smallest page: each key needs one of its own, so that a full disk has no room for one more key.
+
+It also has this much room to become longer in its place: a full disk is no reason not to share or change a key.
+"""
 
 _SCHEMA = """
 CREATE TABLE keys
@@ -26,7 +29,12 @@ CREATE TABLE failures (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE told (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, report BLOB NOT NULL);
 INSERT INTO told VALUES (1, 0, x'');
 """
-_PADDING = bytes(PAGE_BYTES)
+_ROOM = f"""
+INSERT INTO keys VALUES (:handle, :masked, :tombstoned, zeroblob({PAGE_BYTES}))
+ON CONFLICT (handle) DO UPDATE SET masked = excluded.masked, tombstoned = excluded.tombstoned,
+    padding = zeroblob(max(0, length(keys.masked) + length(keys.padding) - length(excluded.masked)))
+"""
+_MOST_PAGES = 1 << 30
 
 UserRow = tuple[str, str, int, bytes]
 KeyRow = tuple[int, bytes, bool]
@@ -45,12 +53,14 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         path = folder / NAME
-        fresh = not path.exists()
-        if fresh:
-            path.touch(mode=0o600)
+        path.touch(mode=0o600)
+        self._full = False
         self._base = sqlite3.connect(path, isolation_level=None)
+        # Whoever made the file may have been killed before there was anything in it.
+        fresh = not self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if fresh:
             self._base.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            self._base.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._base.execute("PRAGMA journal_mode=WAL")
         self._base.execute("PRAGMA synchronous=FULL")
         if fresh:
@@ -88,14 +98,13 @@ class Database:
             DiskFull: there is no room.
         """
         base = self._base
+        if users is not None or failures is not None:
+            self._lift()  # what is full has no room for keys; users find theirs
         try:
             base.execute("BEGIN IMMEDIATE")
             base.executemany("DELETE FROM keys WHERE handle = ?", [(handle,) for handle in gone])
-            base.executemany(
-                "INSERT INTO keys VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (handle) DO UPDATE SET masked = excluded.masked, tombstoned = excluded.tombstoned",
-                [(handle, masked, tombstoned, _PADDING) for handle, masked, tombstoned in keys],
-            )
+            rows = ({"handle": handle, "masked": blob, "tombstoned": dead} for handle, blob, dead in keys)
+            base.executemany(_ROOM, rows)
             if users is not None:
                 base.execute("DELETE FROM users")
                 base.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", users)
@@ -110,15 +119,37 @@ class Database:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFull from None
             raise
+        if self._full:
+            self._fill()
 
     def limit(self, full: bool) -> None:
-        """Let the disk have no further page, or as many as it likes."""
+        """Let the disk have no further page, or as many as it likes.
+
+        The last report must have been told: it is forgotten, so that its pages are no room for a key.
+        """
+        self._full = full
+        if full:
+            self._base.execute("UPDATE told SET report = x''")
+            self._fill()
+        else:
+            self._lift()
+
+    def _lift(self) -> None:
+        """Have as many pages as one likes."""
+        self._base.execute(f"PRAGMA max_page_count={_MOST_PAGES}")
+
+    def _fill(self) -> None:
+        """Have no room: neither in pages that are free nor in further ones."""
+        self._base.executescript("PRAGMA incremental_vacuum;")  # execute() takes one step of it: one page
         (pages,) = self._base.execute("PRAGMA page_count").fetchone()
-        self._base.execute(f"PRAGMA max_page_count={pages if full else 1 << 30}")
+        self._base.execute(f"PRAGMA max_page_count={pages}")
 
     def check(self) -> str:
         """Return `ok`, or what SQLite finds wrong."""
-        return "\n".join(row[0] for row in self._base.execute("PRAGMA integrity_check"))
+        try:
+            return "\n".join(row[0] for row in self._base.execute("PRAGMA integrity_check"))
+        except sqlite3.DatabaseError as error:  # it cannot even look through it
+            return str(error)
 
     def close(self) -> None:
         """Close the file."""

@@ -123,6 +123,7 @@ class HsmMirror(Hsm):
         self._world = world
         self._home = home
         self._told = 0
+        self._users_kept = False
         self._armed: tuple[str, ...] = ()
         old = self.store
         self.store: MirrorStore = MirrorStore(id, old.capacity, world.journal, world.scheduler, world.touch)
@@ -169,9 +170,8 @@ class HsmMirror(Hsm):
     def boot(self) -> None:
         """Start its process, unless it runs."""
         if not self.link.running:
-            fresh = self.boots == 0
             self._home.start(self)
-            if fresh:
+            if not self._users_kept:
                 self.users_written()
             self.limits_set()
             self._home.up(self)
@@ -210,6 +210,17 @@ class HsmMirror(Hsm):
             users = [control.User(u.name, str(u.type), u.number, u.digest) for u in self.accounts.users.values()]
             failures = dict(self.accounts.failures)
             self.order(lambda number: control.Users(number, users, failures))
+            self._users_kept = self.link.running
+
+    def fill_disk(self) -> None:
+        """Have no room on its disk for a further page, also after restarts."""
+        self.disk_full = True
+        self.limits_set()
+
+    def clear_disk(self) -> None:
+        """Have room on its disk again."""
+        self.disk_full = False
+        self.limits_set()
 
     def limits_set(self) -> None:
         """Have its process keep to the limits that a hardship has set."""
@@ -244,11 +255,15 @@ class HsmMirror(Hsm):
         self.link.ask(lambda number: control.Change(number, key.handle, CKA[name.upper()], value))
 
     def order(self, make: Any) -> None:
-        """Give an order; one that stands still carries it out when it goes on."""
+        """Give an order that is given again at each start; one that stands still carries it out when it goes on."""
         if self.link.frozen:
             self.link.post(make)
         elif self.link.running:
-            self.link.ask(make)
+            try:
+                self.link.ask(make)
+            except HsmUnavailable:
+                if self.link.running:
+                    raise
 
     def _catch_up(self) -> None:
         with self.scheduler.alone:
@@ -286,9 +301,8 @@ class HsmMirror(Hsm):
             register.attributes[handle] = key.attributes
         # A masked object does not say how its key was born; what was ordered from here does.
         changed = register.changed(handle, key.attributes) if cause is Cause.CLONE else key.changed
-        KeyStore.insert(
-            self.store, replace(key, name=register.names[handle], mat=mat, changed=changed), cause, fact.op, fact.source
-        )
+        key = replace(key, name=register.names[handle], mat=mat, changed=changed)
+        self.store.take_in(key, cause, fact.op, fact.source)  # there it is: no limit of this mirror can refuse it
 
     def _gone(self, fact: control.Gone) -> None:
         cause = Cause(fact.cause)

@@ -15,7 +15,7 @@ import msgspec
 
 from ..drivers.pace import today
 from ..drivers.reactor import Reactor
-from ..faults.effects import Crash, Delay, Destroy, Fail, Hold
+from ..faults.effects import Crash, Delay, Destroy, Fail, FillDisk, Hold, Pause
 from ..faults.injector import Injection
 from ..faults.points import Point
 from ..service.accounts import Accounts
@@ -185,6 +185,8 @@ class Rack:
             elif isinstance(effect, Crash | Destroy):
                 with suppress(ConnectionReset, MessageLost):
                     self._world.trouble.cut(effect, call, point)
+            elif isinstance(effect, Pause | FillDisk):
+                self._world.trouble.afflict(struck, call)
         mirror.link.tell(fate)
 
     def said(self, mirror: HsmMirror, line: str) -> None:
@@ -213,10 +215,10 @@ class Rack:
         raise AssertionError(f"the process of {mirror.id} ended by a mistake in pytest-hsmcluster:\n{trace}")
 
     def ended(self, mirror: HsmMirror) -> None:
-        """An HSM process ended, and nobody here ended it: it has crashed."""
+        """An HSM process ended, and nobody here ended it: it has crashed, whatever a fault at `hsm.stop` says."""
         if mirror.alive:
             mirror.read_disk()
-            self._world.trouble.power.crash(mirror.id)
+            self._world.trouble.power.fell(mirror.id)
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -224,8 +226,10 @@ class Rack:
         return tuple(str(point) for point in RUNGS if self._world.faults.waits_at(point))
 
     def _held(self, mirror: HsmMirror, question: Asking, struck: Injection) -> Flow[None]:
+        boots = mirror.boots
         yield struck.held
-        mirror.link.tell(Fate(question.number))
+        if mirror.boots == boots:  # else whoever asked has died, and questions are counted anew
+            mirror.link.tell(Fate(question.number))
 
 
 def _no_call(number: int) -> None:

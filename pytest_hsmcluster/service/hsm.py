@@ -21,7 +21,7 @@ from .accounts import Accounts, UserType
 from .audit import RESPONSES, AuditEntry, AuditRecord, Opcode, entries
 from .calls import Call
 from .commands import denied, not_here
-from .keystore import KeyStore, StoredKey
+from .keystore import KeyStore, StoredKey, disk_full
 from .profile import Profile
 from .register import Register
 from .trouble import Trouble
@@ -278,6 +278,14 @@ class Hsm:
     def users_written(self) -> None:
         """Keep the users that `accounts` has now."""
 
+    def fill_disk(self) -> None:
+        """Have no room on the disk for a further token key, also after deletes and restarts."""
+        self.store.disk_full = True
+
+    def clear_disk(self) -> None:
+        """Have room on the disk again."""
+        self.store.disk_full = False
+
     def limits_set(self) -> None:
         """Keep to the limits that a hardship has set."""
 
@@ -329,8 +337,8 @@ class Hsm:
             raise not_here(self, handle, call)
         return key
 
-    def make_room(self, count: int) -> None:
-        """Refuse to make more keys than there is room for.
+    def make_room(self, count: int, token: bool) -> None:
+        """Refuse to make more keys than there is room for, of token keys also on the disk.
 
         Raises:
             KeyCapacityReached: no room.
@@ -341,6 +349,8 @@ class Hsm:
                 f"(capacity {self.store.capacity}, session keys included); delete keys or wrap rarely used ones out",
                 hsm=self.id,
             )
+        if token and self.store.disk_full:
+            raise disk_full(self.id)
 
     def bear(
         self, material: Material, attributes: Attributes, call: Call, session: int | None, cause: Cause, mat: str
@@ -360,6 +370,8 @@ class Hsm:
 
     def set_attribute(self, key: StoredKey, name: str, value: Any, op: int) -> None:
         """Put a changed key in the place of the old one and write down what changed."""
+        if self.store.disk_full and key.token and not self.store.keys[key.handle].token:
+            raise disk_full(self.id)
         self.store.replace(key)
         self.journal.append((Kind.ATTRIBUTE, self.scheduler.now_ns, op, self.id, key.name, name, value))
 

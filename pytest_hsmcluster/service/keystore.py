@@ -86,6 +86,14 @@ class StoredKey:
         return replace(self, attributes=attributes, session=session, changed=tuple(sorted(changed.items())))
 
 
+def disk_full(hsm: str) -> KeyCapacityReached:
+    """Return the refusal of an HSM that cannot keep a token key."""
+    return KeyCapacityReached(
+        f"the disk of {hsm} is full and keeps no further key; nothing was written (clear_disk({hsm!r}) makes room)",
+        hsm=hsm,
+    )
+
+
 class KeyStore:
     """The keys of one HSM.  Each change writes its event in the same instant.
 
@@ -93,15 +101,17 @@ class KeyStore:
         keys: handle → key, in the order in which they came.
         tombstones: handle → key, marked for later deletion: neither listed nor usable.
         capacity: how many keys there is room for, session keys and tombstones included.
+        disk_full: whether the disk has no room for a further token key.
     """
 
-    __slots__ = ("_journal", "_scheduler", "_touched", "capacity", "hsm", "keys", "tombstones")
+    __slots__ = ("_journal", "_scheduler", "_touched", "capacity", "disk_full", "hsm", "keys", "tombstones")
 
     def __init__(
         self, hsm: str, capacity: int, journal: Journal, scheduler: Scheduler, touched: Callable[[int], None]
     ) -> None:
         self.hsm = hsm
         self.capacity = capacity
+        self.disk_full = False
         self.keys: dict[int, StoredKey] = {}
         self.tombstones: dict[int, StoredKey] = {}
         self._journal = journal
@@ -119,7 +129,7 @@ class KeyStore:
         """Take a key in; one that is here already with the same material is left as it is.
 
         Raises:
-            KeyCapacityReached: no room.
+            KeyCapacityReached: no room, in memory or on the disk.
             DataInvalid: the handle is taken by other material, or the key is marked for deletion here: a copy
                 that comes late does not bring it back.
         """
@@ -141,6 +151,12 @@ class KeyStore:
                 "included); delete keys or wrap rarely used ones out",
                 hsm=self.hsm,
             )
+        if self.disk_full and key.session is None:
+            raise disk_full(self.hsm)
+        self.take_in(key, cause, op, source)
+
+    def take_in(self, key: StoredKey, cause: Cause, op: int = 0, source: str | None = None) -> None:
+        """Have a key that is not here and may come."""
         self.keys[key.handle] = key
         self._journal.append(
             (

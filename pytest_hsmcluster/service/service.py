@@ -94,6 +94,10 @@ class Service:
         if hsm.alive:
             self._through(Point.HSM_STOP, hsm, lambda: self._off(hsm, struck))
 
+    def fell(self, id: str) -> None:
+        """Note that an HSM has lost power: no fault can prevent or delay what has happened."""
+        self._off(self.hsm(id), None)
+
     def is_off(self, id: str) -> bool:
         """Whether an HSM is neither up nor paused."""
         return not self.hsm(id).alive
@@ -129,6 +133,37 @@ class Service:
         hsm.freeze()
         hsm.state = HsmState.PAUSED
         self._state(hsm, Kind.PAUSED, "pause")
+
+    def silence(self, id: str) -> Callable[[], object] | None:
+        """Let an HSM fall silent and return what lets it go on; None if it is not up and stays as it is."""
+        hsm = self.hsm(id)
+        if hsm.state is not HsmState.UP:
+            return None
+        self.pause(id)
+        silence = hsm.resumed
+
+        def end() -> None:
+            if hsm.resumed is silence:  # else it has gone on, and whoever pauses it now is somebody else
+                self.resume(id)
+
+        return end
+
+    def silent(self, id: str) -> Flow[None]:
+        """Wait until an HSM is not paused."""
+        hsm = self.hsm(id)
+        while hsm.paused:
+            yield hsm.resumed
+
+    def fill_disk(self, id: str) -> Callable[[], object] | None:
+        """Let an HSM's disk have no room for a further token key, and return what clears it.
+
+        None if it is lost or has not joined yet, and stays as it is.
+        """
+        hsm = self.hsm(id)
+        if hsm.state in (HsmState.LOST, HsmState.JOINING):
+            return None
+        hsm.fill_disk()
+        return hsm.clear_disk
 
     def resume(self, id: str) -> None:
         """Let a paused HSM go on; requests that waited are served."""
@@ -246,8 +281,8 @@ class Service:
         if hsm.state is HsmState.DOWN:
             hsm.state = HsmState.UP
             hsm.boots += 1
-            hsm.boot()
             self._state(hsm, Kind.UP, "restart")
+            hsm.boot()  # a process may end in this very moment
 
     def _let_go(self, hsm: Hsm) -> None:
         resumed, hsm.resumed = hsm.resumed, Signal(hsm.resumed.name)

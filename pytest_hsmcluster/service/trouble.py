@@ -4,9 +4,10 @@ Points know no HSM and HSMs know no fault: this is where an effect is performed.
 only a message can suffer (`drop`, `corrupt`) is done by the network.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from ..faults.effects import Corrupt, Crash, Delay, Destroy, Drop, Fail, Hold
+from ..faults.effects import Aimed, Corrupt, Crash, Delay, Destroy, Drop, Fail, FillDisk, Hold, Pause
 from ..faults.injector import Injection
 from ..faults.points import Point
 from ..sim.flow import Flow
@@ -27,7 +28,7 @@ class ConnectionReset(Exception):
 
 
 class Power(Protocol):
-    """Whoever can switch HSMs off."""
+    """Whoever can switch HSMs off, silence them and fill their disks."""
 
     def crash(self, hsm: str, struck: Call | None = None) -> None:
         """Switch an HSM off."""
@@ -35,8 +36,20 @@ class Power(Protocol):
     def destroy(self, hsm: str, struck: Call | None = None) -> None:
         """Lose an HSM for good."""
 
+    def fell(self, hsm: str) -> None:
+        """Note that an HSM has lost power by itself."""
+
     def is_off(self, hsm: str) -> bool:
         """Whether an HSM answers nobody any more; a fault at `hsm.stop` may have kept it on."""
+
+    def silence(self, hsm: str) -> Callable[[], object] | None:
+        """Let an HSM fall silent if it is up, and return what lets it go on."""
+
+    def silent(self, hsm: str) -> Flow[None]:
+        """Wait until an HSM is no longer silent."""
+
+    def fill_disk(self, hsm: str) -> Callable[[], object] | None:
+        """Let an HSM's disk have no room for a further key, and return what clears it."""
 
 
 class Trouble:
@@ -78,6 +91,10 @@ class Trouble:
             raise effect.error(hsm=call.hsm, outcome="info" if done else "fail", sdk=self._profile.sdk)
         elif isinstance(effect, Crash | Destroy):
             self.cut(effect, call, injection.fault.point)
+        elif isinstance(effect, Pause | FillDisk):
+            self.afflict(injection, call)
+            if injection.fault.point.place == "hsm" and call.hsm is not None:
+                yield from self.power.silent(call.hsm)
 
     def sleep(self, duration_ns: int, call: Call) -> Flow[None]:
         """Let time pass for a call."""
@@ -99,7 +116,16 @@ class Trouble:
         if target == call.hsm and point.place == "hsm" and self.power.is_off(target):
             raise self.silence_or_reset()
 
-    def target(self, effect: Crash | Destroy, call: Call) -> str:
+    def afflict(self, injection: Injection, call: Call) -> None:
+        """Do to an HSM what lasts until the injection is taken out."""
+        effect = injection.effect
+        assert isinstance(effect, Pause | FillDisk)
+        target = self.target(effect, call)
+        undo = self.power.silence(target) if isinstance(effect, Pause) else self.power.fill_disk(target)
+        if undo is not None:
+            injection.undo[target] = undo
+
+    def target(self, effect: Aimed, call: Call) -> str:
         """Return the id of the HSM that an effect is about: `source`, `here` or by name."""
         if effect.target in (None, "here"):
             chosen = call.hsm or call.source

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import UsageError
-from ..faults.effects import Corrupt, Crash, Delay, Destroy, Drop, Effect, Fail, Hold
+from ..faults.effects import Corrupt, Delay, Drop, Effect, Fail, Hold, effect_of
 from ..faults.points import CREATING, Point
 from ..faults.spec import Fault, Scenario
 from ..faults.when import COMMANDS, OPERATIONS, PER, When
@@ -28,7 +28,7 @@ ROUTED = (
 )
 """Operations that go to one HSM first; the others ask all."""
 
-EFFECTS = ("delay", "drop", "fail", "crash", "corrupt", "hold", "destroy")
+EFFECTS = ("delay", "drop", "fail", "crash", "corrupt", "hold", "pause", "fill-disk", "destroy")
 
 FANNED = ("delete_key", "find_keys", "share_key", "unshare_key", "set_attribute", "login", "logout")
 KEYLESS = ("random", "find_keys", "login", "logout")
@@ -195,10 +195,10 @@ def _effect(pick: Pick, name: str, point: Point, shape: Shape, creating: bool) -
     if name == "corrupt":
         masked = creating and shape.hsms > 1 and point in (Point.WIRE_REQUEST, Point.WIRE_RESPONSE)
         return Corrupt(payload=masked and pick((False, True)))
-    if name in ("crash", "destroy"):
+    if name in ("crash", "destroy", "pause", "fill-disk"):
         words = () if point is Point.CLIENT_ROUTE else ("here", "source") if creating else ("here",)
         target = pick((*_NONE * 3, *words, *shape.ids))
-        return Crash(target) if name == "crash" else Destroy(target)
+        return effect_of(name, target)
     return Drop() if name == "drop" else Hold()
 
 
@@ -257,6 +257,7 @@ def hardships(
         "throttled": hsm,
         "fail-clone": ((), *hsm) if shape.hsms > 1 else (),
         "full-hsm": hsm,
+        "full-disk": hsm,
         "full-sessions": hsm,
         "joining-hsm": tuple((("zone", zone),) for zone in shape.zones),
         "routed-to": tuple((*one, ("next", str(count))) for count in (1, 3) for one in hsm),

@@ -148,6 +148,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text, said):
         ("faults", '"delay 11s @ wire.request"', "longer than promise.longest = 10s"),
         ("faults", '"fail 0xBB @ hsm.receive nth=11"', "nth=11 is beyond promise.passages = 10"),
         ("faults", '"pass @ hsm.commit"', "pass lets nothing happen; leave the line out"),
+        ("faults", '"pause @ hsm.commit"', "pause lasts until somebody ends it; use gray-failure in [hardships]"),
+        ("faults", '"fill-disk @ hsm.commit"', "fill-disk lasts until somebody ends it; use full-disk in [hardships]"),
         ("faults", '"drop @ wire.request hsm=hsm-2"', "names an HSM: which HSMs are left alone is drawn for each test"),
         ("faults", '"crash source @ client.clone"', "names an HSM"),
         ("faults", '"drop @ client.clone nth=1 per=op"', "per=op would let it strike again and again"),

@@ -3,6 +3,7 @@
 import pytest
 
 from pytest_hsmcluster import (
+    CKA,
     Crash,
     Fault,
     HsmBusy,
@@ -391,6 +392,57 @@ def test_a_throttled_hsm_is_busy_until_the_last_hardship_ends(cluster, app):
     cluster.clock.advance(3)
     with cluster.chaos.route_to("hsm-1"):
         app.random(4)
+
+
+def test_a_full_disk_takes_no_token_key(cluster, app, holders):
+    """Neither a new one nor a copy, also when another has been deleted; all that takes no room on it goes on."""
+    key, old = (app.generate_key("AES", 256, label=label) for label in ("before", "old"))
+    with cluster.chaos.fill_disk("hsm-1"):
+        with cluster.chaos.fill_disk("hsm-1"):
+            pass
+        app.delete_key(old)
+        with cluster.chaos.route_to("hsm-1"), pytest.raises(KeyCapacityReached, match="the disk of hsm-1 is full"):
+            app.generate_key("AES", 256)
+        with cluster.chaos.route_to("hsm-1"), pytest.raises(KeyCapacityReached, match="the disk of hsm-1 is full"):
+            app.generate_key_pair("EC", "secp256r1")
+        app.generate_key("AES", 256, label="elsewhere")
+        cluster.sweep_now()
+        assert holders(cluster, "elsewhere") == ["hsm-2", "hsm-3"]
+        with cluster.chaos.route_to("hsm-1"):
+            session_key = app.generate_key("AES", 256, token=False)
+        with pytest.raises(KeyCapacityReached, match="the disk of hsm-1 is full"):
+            app.set_attribute(session_key, CKA.TOKEN, True)
+        app.set_attribute(key, CKA.LABEL, "renamed")
+        cluster.chaos.crash("hsm-1").end()
+        cluster.sweep_now()
+        assert holders(cluster, "elsewhere") == ["hsm-2", "hsm-3"]
+    cluster.sweep_now()
+    assert len(holders(cluster, "elsewhere")) == len(holders(cluster, "renamed")) == 3
+
+
+def test_a_disk_is_cleared_and_an_hsm_resumed_whoever_did_it(cluster, app, holders):
+    """A fault, or a hardship; the end of the fault's block does it as well, and leaves alone who was paused since."""
+    cluster.chaos.inject("fill-disk hsm-1 @ hsm.receive command=random nth=1")
+    cluster.chaos.inject("pause hsm-2 @ hsm.authorize command=random nth=1")
+    silent = cluster.chaos.inject("pause hsm-3 @ hsm.execute command=random nth=1")
+    with cluster.chaos.route_to("hsm-1"):
+        app.random(4)
+    assert cluster.hsm("hsm-2").paused and cluster.hsm("hsm-3").paused
+    cluster.chaos.resume("hsm-2")
+    cluster.chaos.resume("hsm-3")
+    cluster.chaos.pause("hsm-3")
+    silent.remove()
+    assert cluster.hsm("hsm-3").paused
+    cluster.chaos.clear_disk("hsm-1")
+    cluster.chaos.resume("hsm-3")
+    app.generate_key("AES", 256, label="anywhere")
+    assert len(holders(cluster, "anywhere")) == 3
+
+
+def test_an_hsm_that_has_not_joined_has_no_disk_to_fill(cluster):
+    """It is refused; a fault that means it does nothing."""
+    with pytest.raises(UsageError, match="hsm-4 has not joined yet"):
+        cluster.chaos.fill_disk(cluster.add_hsm("a").id)
 
 
 def test_a_full_hsm_takes_no_key_and_makes_none(cluster, app, holders):

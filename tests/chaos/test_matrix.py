@@ -24,22 +24,32 @@ CREATE = {
     ("hsm.receive", "delay 1s"): ("later", "ok", ALL),
     ("hsm.receive", "crash"): ("HsmUnavailable", "info", NONE),
     ("hsm.receive", "destroy"): ("HsmUnavailable", "info", NONE),
+    ("hsm.receive", "pause"): ("RequestTimeout", "info", ONE),  # done when it goes on
+    ("hsm.receive", "fill-disk"): ("KeyCapacityReached", "fail", NONE),
     ("hsm.authorize", "fail CKR_DEVICE_ERROR"): ("HsmUnavailable", "fail", NONE),
     ("hsm.authorize", "crash"): ("HsmUnavailable", "info", NONE),
     ("hsm.authorize", "destroy"): ("HsmUnavailable", "info", NONE),
+    ("hsm.authorize", "pause"): ("RequestTimeout", "info", ONE),
+    ("hsm.authorize", "fill-disk"): ("KeyCapacityReached", "fail", NONE),
     ("hsm.execute", "fail CKR_DEVICE_ERROR"): ("HsmUnavailable", "fail", NONE),
     ("hsm.execute", "delay 1s"): ("later", "ok", ALL),
     ("hsm.execute", "hold"): ("RequestTimeout", "info", ONE),
     ("hsm.execute", "crash"): ("HsmUnavailable", "info", NONE),
     ("hsm.execute", "destroy"): ("HsmUnavailable", "info", NONE),
+    ("hsm.execute", "pause"): ("RequestTimeout", "info", ONE),
+    ("hsm.execute", "fill-disk"): ("KeyCapacityReached", "fail", NONE),
     ("hsm.commit", "fail CKR_DEVICE_ERROR"): ("HsmUnavailable", "fail", NONE),
     ("hsm.commit", "crash"): ("HsmUnavailable", "info", NONE),
     ("hsm.commit", "destroy"): ("HsmUnavailable", "info", NONE),
+    ("hsm.commit", "pause"): ("RequestTimeout", "info", ONE),
+    ("hsm.commit", "fill-disk"): ("KeyCapacityReached", "fail", NONE),
     ("hsm.reply", "fail CKR_DEVICE_ERROR"): ("HsmUnavailable", "info", ONE),
     ("hsm.reply", "delay 1s"): ("later", "ok", ALL),
     ("hsm.reply", "hold"): ("RequestTimeout", "info", ONE),
     ("hsm.reply", "crash"): ("HsmUnavailable", "info", ONE),  # off, and it has the key
     ("hsm.reply", "destroy"): ("HsmUnavailable", "info", NONE),
+    ("hsm.reply", "pause"): ("RequestTimeout", "info", ONE),
+    ("hsm.reply", "fill-disk"): ("at once", "ok", ALL),  # it is full too late
     ("wire.response", "delay 1s"): ("later", "ok", ALL),
     ("wire.response", "hold"): ("RequestTimeout", "info", ONE),
     ("wire.response", "drop"): ("RequestTimeout", "info", ONE),
@@ -52,6 +62,8 @@ CREATE = {
     ("client.clone", "drop"): ("at once", "ok", ["hsm-1", "hsm-3"]),
     ("client.clone", "crash"): ("ApplicationDied", "info", ONE),
     ("client.clone", "destroy"): ("at once", "ok", ["hsm-1", "hsm-3"]),  # the destination
+    ("client.clone", "pause"): ("later", "ok", ALL),  # the copy comes when it goes on
+    ("client.clone", "fill-disk"): ("at once", "ok", ["hsm-1", "hsm-3"]),
     ("client.cleanup", "fail CKR_DEVICE_ERROR"): ("TooFewCopies", "info", ONE),
     ("client.cleanup", "delay 1s"): ("TooFewCopies", "fail", NONE),
     ("client.cleanup", "drop"): ("TooFewCopies", "info", ONE),
@@ -59,6 +71,8 @@ CREATE = {
     ("client.report", "delay 1s"): ("later", "ok", ALL),
     ("client.report", "crash"): ("ApplicationDied", "info", ALL),
     ("client.report", "destroy"): ("at once", "ok", ["hsm-2", "hsm-3"]),
+    ("client.report", "pause"): ("at once", "ok", ALL),
+    ("client.report", "fill-disk"): ("at once", "ok", ALL),
 }
 SWEEP = {
     ("sync.sweep", "delay 1s"): ALL,

@@ -31,6 +31,7 @@ VERBS = {
     "gray-failure hsm=hsm-2": lambda chaos: chaos.pause("hsm-2"),
     "throttled hsm=hsm-2": lambda chaos: chaos.throttle("hsm-2"),
     "full-hsm hsm=hsm-2": lambda chaos: chaos.fill("hsm-2"),
+    "full-disk hsm=hsm-2": lambda chaos: chaos.fill_disk("hsm-2"),
     "full-sessions hsm=hsm-2": lambda chaos: chaos.exhaust_sessions("hsm-2"),
     "joining-hsm zone=b": lambda chaos: chaos.join("b"),
     "az-outage zone=b": lambda chaos: chaos.lose_zone("b"),

@@ -13,8 +13,10 @@ from pytest_hsmcluster.faults.effects import (
     Destroy,
     Drop,
     Fail,
+    FillDisk,
     Hold,
     Pass,
+    Pause,
     duration_ns,
     duration_text,
     effect_of,
@@ -36,6 +38,10 @@ SPELLINGS = [
     (Crash("source"), "crash source"),
     (Destroy(), "destroy"),
     (Destroy("hsm-2"), "destroy hsm-2"),
+    (Pause(), "pause"),
+    (Pause("source"), "pause source"),
+    (FillDisk(), "fill-disk"),
+    (FillDisk("here"), "fill-disk here"),
 ]
 
 
@@ -49,7 +55,18 @@ def test_an_effect_prints_as_its_spelling_and_reads_back(effect, text):
 
 def test_every_effect_has_its_name_and_a_meaning():
     """The table of effects is keyed by their names; each says what it does."""
-    assert list(EFFECTS) == ["pass", "delay", "hold", "drop", "corrupt", "fail", "crash", "destroy"]
+    assert list(EFFECTS) == [
+        "pass",
+        "delay",
+        "hold",
+        "drop",
+        "corrupt",
+        "fail",
+        "crash",
+        "destroy",
+        "pause",
+        "fill-disk",
+    ]
     assert all(kind.name == name and kind.meaning for name, kind in EFFECTS.items())
 
 

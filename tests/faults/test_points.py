@@ -14,16 +14,16 @@ TABLE = """
 client.route     fail delay crash
 client.send      fail delay drop crash
 wire.request     delay hold drop corrupt
-hsm.receive      fail delay crash destroy
-hsm.authorize    fail crash destroy
-hsm.execute      fail delay hold crash destroy
-hsm.commit       fail crash destroy
-hsm.reply        fail delay hold crash destroy
+hsm.receive      fail delay crash destroy pause fill-disk
+hsm.authorize    fail crash destroy pause fill-disk
+hsm.execute      fail delay hold crash destroy pause fill-disk
+hsm.commit       fail crash destroy pause fill-disk
+hsm.reply        fail delay hold crash destroy pause fill-disk
 wire.response    delay hold drop corrupt
 client.receive   fail delay crash
-client.clone     fail delay drop crash destroy
+client.clone     fail delay drop crash destroy pause fill-disk
 client.cleanup   fail delay drop crash
-client.report    delay crash destroy
+client.report    delay crash destroy pause fill-disk
 sync.sweep       delay drop fail
 sync.clone       delay drop fail
 hsm.start        fail delay

@@ -108,7 +108,9 @@ def test_every_fault_reads_back_and_every_contradiction_is_refused(effect, point
 
 
 @pytest.mark.parametrize("point", Point)
-@pytest.mark.parametrize("effect", ["pass", "delay 1s", "hold", "drop", "corrupt", "fail 0xBB", "crash", "destroy"])
+@pytest.mark.parametrize(
+    "effect", ["pass", "delay 1s", "hold", "drop", "corrupt", "fail 0xBB", "crash", "destroy", "pause", "fill-disk"]
+)
 def test_a_point_refuses_the_effects_that_it_cannot_take(point, effect):
     """Refused early, with the effects that are allowed there."""
     text = f"{effect} @ {point}"
@@ -326,7 +328,7 @@ def test_the_specs_of_the_docs_can_be_used(text):
 
 def test_the_table_of_points_in_the_docs_is_complete():
     """docs/faults.md lists every point with the effects that it takes."""
-    rows = re.findall(r"(?m)^\| ((?:`[a-z]+\.[a-z]+` ?)+)\|[^|]*\| ([a-z ]+) \|", DOCS)
+    rows = re.findall(r"(?m)^\| ((?:`[a-z]+\.[a-z]+` ?)+)\|[^|]*\| ([a-z -]+) \|", DOCS)
     listed = {point: tuple(effects.split()) for points, effects in rows for point in re.findall("`(.*?)`", points)}
 
     assert listed == {point.value: point.effects[1:] for point in Point}

@@ -190,7 +190,7 @@ def test_chaos_option_comes_last_in_every_test_with_a_cluster(run):
     "what, first, last",
     [
         ("points", "client.route ", "hsm.restore "),
-        ("effects", "pass ", "destroy "),
+        ("effects", "pass ", "fill-disk "),
         ("scenarios", "kill-mid-create ", "link-down "),
         ("checks", "durable ", "linearizable "),
     ],

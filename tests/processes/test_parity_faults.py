@@ -62,8 +62,11 @@ def test_every_effect_at_every_point(spec):
     "spec",
     [f"{spec} nth=2" for spec in strikes() if "@ client." in spec or "@ hsm.commit" in spec],
 )
-def test_effects_on_the_availability_check(spec):
+def test_effects_on_the_availability_check(spec, request):
     """The second passage, with SDK 5: mostly within the copying of a key."""
+    if spec == "pause @ hsm.commit nth=2":
+        reason = "open: the cleanup meets a process that stands still, and in the simulation waits in a queue"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     assert_alike(worked(spec), request_timeout_s=10, **SDKS[5])
 
 

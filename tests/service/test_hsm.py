@@ -118,7 +118,7 @@ def test_tombstones_take_room(build):
     hsm.store.tombstone(key.number, "cleanup")
 
     with pytest.raises(KeyCapacityReached):
-        hsm.make_room(1)
+        hsm.make_room(1, token=True)
     assert len(hsm.store) == 1
 
 

@@ -49,6 +49,9 @@ class Command:
         """Return the key handles for the audit log."""
         return ()
 
+    def taken_back(self) -> None:
+        """Know that what `settle` changed was not kept."""
+
 
 def permit(key: StoredKey, operation: str, hsm: "Hsm") -> None:
     """Refuse a use that the key's attributes forbid."""

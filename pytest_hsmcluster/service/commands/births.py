@@ -32,12 +32,15 @@ class Birth(Command):
         self._born: tuple[int, ...] = ()
 
     def settle(self, hsm: "Hsm", call: "Call", worked: Any) -> tuple[StoredKey, ...]:
-        hsm.make_room(len(worked))
+        hsm.make_room(len(worked), self.token)
         session = None if self.token else hsm.login_of(call).number
         mat = hsm.register.material(worked[0][0])  # of a pair, the public half: both share its name
         keys = tuple(hsm.bear(made, attributes, call, session, self.cause, mat) for made, attributes in worked)
         self._born = tuple(key.handle for key in keys)
         return keys
+
+    def taken_back(self) -> None:
+        self._born = ()
 
     def attributes(
         self, made: Material, origin: Origin, template: Mapping[CKA, Any] | None, base: Attributes | None = None
