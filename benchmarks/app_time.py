@@ -1,7 +1,7 @@
 """How much faster than real time is an application that waits?
 
-It retries with tenacity, exponentially and at most every five minutes, for half an hour, while its only HSM is lost and
-the replacement joins: what entering and leaving simulated time, the cluster and the key cost is all counted.
+It retries with tenacity, exponentially and at most every five minutes, for half an hour, while two of three HSMs are lost
+and their replacements join: what entering and leaving simulated time, the cluster and the key cost is all counted.
 """
 
 import statistics
@@ -16,6 +16,7 @@ from pytest_hsmcluster.sim.entropy import Entropy
 
 ROUNDS = 200
 GOAL = 100_000
+SHAPE = {"seed": 7, "sdk": 3, "create_object_minimum_nodes": 2, "join_active_s": 1800}
 
 _CLOCKS = (time.perf_counter,)  # where no stand-in gets
 
@@ -37,13 +38,13 @@ def half_an_hour() -> tuple[float, float]:
     """Return how many seconds passed for the application, and how many in reality."""
     real = _CLOCKS[0]
     began_s = real()
-    with AppTime(Order(Entropy(7).stream("order/0"))), HsmCluster(1, seed=7, sdk=3, join_active_s=1800) as cluster:
+    with AppTime(Order(Entropy(7).stream("order/0"))), HsmCluster(3, **SHAPE) as cluster:
         client = cluster.client()
-        cluster.chaos.replace("hsm-1")
+        for hsm in ("hsm-1", "hsm-2"):
+            cluster.chaos.replace(hsm)
 
         @tenacity.retry(retry=tenacity.retry_if_exception_type(ClusterError), wait=tenacity.wait_exponential(max=300))
         def make() -> None:
-            client.login(cluster.default_user, cluster.default_password)
             client.generate_key("AES", 256, label="kek")
 
         make()

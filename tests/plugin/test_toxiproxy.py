@@ -17,9 +17,10 @@ from tests.toxiproxy.conftest import EchoRoads
 @pytest.fixture
 def hsm_cluster(hsm_cluster):
     '''A cluster whose network leads to real listeners.'''
-    roads = EchoRoads("hsm-1", "hsm-2", "hsm-3")
+    roads, own = EchoRoads("hsm-1", "hsm-2", "hsm-3"), hsm_cluster.network
     hsm_cluster.network, hsm_cluster.network_kind = roads, "processes"
     yield hsm_cluster
+    hsm_cluster.network, hsm_cluster.network_kind = own, "simulated"
     assert not roads.detours
     roads.close()
 

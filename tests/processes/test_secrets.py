@@ -205,7 +205,7 @@ def test_no_object_shows_a_secret(cluster):
     rack = cluster.network._rack
     shown = [cluster, cluster.network, rack, rack._activation, *rack.mirrors.values()]
     shown += [mirror.link for mirror in rack.mirrors.values()]
-    shown += [one for one in gc.get_objects() if type(one).__module__.startswith("pytest_hsmcluster.processes")]
+    shown += [one for one in gc.get_objects() if str(type(one).__module__).startswith("pytest_hsmcluster.processes")]
     assert len(shown) > 20
     for one in shown:
         assert_no_secret(found, repr(one), f"a {type(one).__name__}")
