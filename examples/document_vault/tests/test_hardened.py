@@ -115,6 +115,7 @@ SPECS = {
     "gray-failure": ["gray-failure hsm-2"],
     "throttled": ["throttled hsm-1"],
     "full-hsm": ["full-hsm hsm-1"],
+    "full-disk": ["full-disk hsm-1"],
     "full-sessions": ["full-sessions hsm-1"],
     "joining-hsm": ["joining-hsm a"],
     "az-outage": ["az-outage zone=a"],

@@ -42,6 +42,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "gray-failure": ("hsm-1", "hsm-2"),
     "throttled": ("hsm-1", "hsm-2"),
     "full-hsm": ("hsm-1", "hsm-2"),
+    "full-disk": ("hsm-1", "hsm-2"),
     "full-sessions": ("hsm-1", "hsm-2"),
     "joining-hsm": ("b",),
     "az-outage": ("a", "b"),
