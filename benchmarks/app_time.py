@@ -1,7 +1,7 @@
 """How much faster than real time is an application that waits?
 
-It retries with tenacity, exponentially and at most every five minutes, for half an hour, while two of three HSMs are lost
-and their replacements join: what entering and leaving simulated time, the cluster and the key cost is all counted.
+It retries with tenacity, exponentially and at most every five minutes, for half an hour, while two of three HSMs are
+lost and their replacements join: what entering and leaving simulated time, the cluster and the key cost is all counted.
 """
 
 import statistics

@@ -16,8 +16,8 @@ ARGUMENTS = {
 }
 
 CLEANS_UP_A_SILENT_HSM = "pause @ hsm.commit"
-"""As `test_paused_process_takes_no_new_connection` (`test_parity_differences`): the cleanup of a refused create comes to a
-stopped process over a new connection and is never carried out; in a simulation it waits there until the HSM goes on."""
+"""As `test_paused_process_takes_no_new_connection` (`test_parity_differences`): the cleanup of a refused create comes
+to a stopped process over a new connection and is never carried out; in a simulation it waits until the HSM goes on."""
 
 
 def strikes():
