@@ -6,6 +6,7 @@ lost and their replacements join: what entering and leaving simulated time, the 
 
 import statistics
 import time
+from functools import partial
 
 import tenacity
 
@@ -16,7 +17,6 @@ from pytest_hsmcluster.sim.entropy import Entropy
 
 ROUNDS = 200
 GOAL = 100_000
-SHAPE = {"seed": 7, "sdk": 3, "create_object_minimum_nodes": 2, "join_active_s": 1800}
 
 _CLOCKS = (time.perf_counter,)  # where no stand-in gets
 
@@ -38,7 +38,8 @@ def half_an_hour() -> tuple[float, float]:
     """Return how many seconds passed for the application, and how many in reality."""
     real = _CLOCKS[0]
     began_s = real()
-    with AppTime(Order(Entropy(7).stream("order/0"))), HsmCluster(3, **SHAPE) as cluster:
+    shape = partial(HsmCluster, 3, seed=7, sdk=3, create_object_minimum_nodes=2, join_active_s=1800)
+    with AppTime(Order(Entropy(7).stream("order/0"))), shape() as cluster:
         client = cluster.client()
         for hsm in ("hsm-1", "hsm-2"):
             cluster.chaos.replace(hsm)
