@@ -13,7 +13,7 @@ from .checkers.check import CHECKS
 from .errors import UsageError
 from .faults.points import nearest
 from .faults.spec import Scenario, parse_spec
-from .markers import CHAOS, CLUSTER, OF_THE_TEST, SWEEP, chaos_specs, orders_asked, sweep_mark
+from .markers import CHAOS, CLUSTER, OF_THE_TEST, SWEEP, about_links, chaos_specs, orders_asked, sweep_mark
 from .options import SETTINGS
 from .service.profile import field_names
 from .subjects import Subject
@@ -74,6 +74,8 @@ def _mistakes(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterato
         yield from _not_explorable(node, subject)
     if "hsm_app_time" in subject.fixtures:
         yield from _not_in_app_time(node, subject)
+    if about_links(chaos_specs(found)):
+        yield from _no_links(node, subject)
     yield from (f"{CHAOS}: {text}" for text in _wrong_specs(chaos_specs(found), node.ihook))
     yield from (f"{CLUSTER}: {text}" for text in _wrong_arguments(arguments_of(found, node)))
 
@@ -155,6 +157,16 @@ def _not_in_app_time(node: pytest.Item | pytest.Collector, subject: Subject) -> 
             f"{CLUSTER}: hsm_app_time and network='processes' do not go together, for processes live in real time: "
             "leave out hsm_app_time (clock_rate=20 lets the cluster's own time-outs pass twenty times faster), "
             "or network='processes'"
+        )
+
+
+def _no_links(node: pytest.Item | pytest.Collector, subject: Subject) -> Iterator[str]:
+    if arguments_of(subject.levels, node).get("network") != "processes":
+        asked = [spec for spec in chaos_specs(subject.levels) if about_links([spec])]
+        yield (
+            f"{CHAOS}: {', '.join(map(repr, asked))} needs a real Toxiproxy between applications and HSM processes: "
+            f'mark the test with {CLUSTER}(network="processes"); on a simulated network take partition, or delay and '
+            "drop at wire.request and wire.response"
         )
 
 

@@ -14,13 +14,16 @@ sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import pytest
 from tests.toxiproxy.conftest import EchoRoads
 
+def pytest_hsm_profile(config):
+    return {{"network": "processes"}}
+
 @pytest.fixture
 def hsm_cluster(hsm_cluster):
-    '''A cluster whose network leads to real listeners.'''
+    '''A cluster whose network leads to listeners that give back what they get.'''
     roads, own = EchoRoads("hsm-1", "hsm-2", "hsm-3"), hsm_cluster.network
-    hsm_cluster.network, hsm_cluster.network_kind = roads, "processes"
+    hsm_cluster.network = roads
     yield hsm_cluster
-    hsm_cluster.network, hsm_cluster.network_kind = own, "simulated"
+    hsm_cluster.network = own
     assert not roads.detours
     roads.close()
 
@@ -148,19 +151,34 @@ def test_each_worker_starts_its_own_where_none_is_named(run, shared, monkeypatch
 
 
 def test_a_simulated_network_is_refused(run):
-    """By the fixture and by a marker that brings it; no server is looked for."""
-    result = run("""
-        import pytest
-
+    """By the fixture, and by the command line that brings it; no server is looked for."""
+    result = run(
+        """
         def test_fixture(hsm_toxiproxy):
             pass
+
+        def test_option(hsm_cluster):
+            pass
+        """,
+        "--hsm-chaos=link-down hsm-1",
+    )
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(['*UsageError: a real Toxiproxy needs real connections: network="processes"*'])
+
+
+def test_a_marker_on_a_simulated_network_is_a_collection_error(run):
+    """With the scenario, and what to take instead."""
+    result = run("""
+        import pytest
 
         @pytest.mark.hsm_chaos("link-down hsm-1")
         def test_marker():
             pass
     """)
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(['*UsageError: a real Toxiproxy needs real connections: network="processes"*'])
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*test_marker*", "*'link-down hsm-1' needs a real Toxiproxy*network=\"processes\"*take partition*"]
+    )
 
 
 def test_without_a_server_the_test_is_skipped_with_the_command(run, monkeypatch):
