@@ -1,4 +1,4 @@
-"""Does anything disagree with the stories of these seeds?  `python -m campaign --seeds 0..300`"""
+"""Does anything disagree with the stories of these seeds?  `python -m campaign --seeds 0..1000`"""
 
 import argparse
 import re
@@ -16,7 +16,7 @@ LONGEST_S = 30
 def main() -> int:
     """Play the stories of some seeds, print the first that disagrees and return 1; 0 if none does."""
     parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
-    parser.add_argument("--seeds", type=_seeds, default=range(300), metavar="A..B", help="default: 0..300, without 300")
+    parser.add_argument("--seeds", type=_seeds, default=range(1000), metavar="A..B", help="default: 0..1000, without 1000")
     parser.add_argument("--all", action="store_true", help="go on after the first")
     arguments = parser.parse_args()
     wrong = 0
@@ -50,7 +50,7 @@ def _at_most(seconds: int) -> Iterator[None]:
 def _seeds(text: str) -> range:
     found = re.fullmatch(r"([0-9]+)\.\.([0-9]+)", text)
     if found is None or int(found[1]) >= int(found[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no range of seeds, such as 0..300")
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of seeds, such as 0..1000")
     return range(int(found[1]), int(found[2]))
 
 

@@ -157,4 +157,4 @@ def test_wrong_range_is_refused(monkeypatch, capsys, text):
     monkeypatch.setattr(sys, "argv", ["campaign", "--seeds", text])
     with pytest.raises(SystemExit):
         main()
-    assert "is no range of seeds, such as 0..300" in capsys.readouterr().err
+    assert "is no range of seeds, such as 0..1000" in capsys.readouterr().err
