@@ -161,87 +161,57 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
-class Crash:
-    """An HSM loses power, restartable; at a client's point, without a target, the application process ends.
+class Aimed:
+    """An effect on an HSM as a whole, which has a name.
 
     Attributes:
-        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None.
+        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
     """
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
+
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not (isinstance(self.target, str) and _HSM_ID.fullmatch(self.target)):
+            raise UsageError(f"{self.name} takes the id of an HSM, 'source', 'here' or nothing, got {self.target!r}")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.target}" if self.target else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Crash(Aimed):
+    """An HSM loses power, restartable; at a client's point, without a target, the application process ends."""
 
     name: ClassVar[str] = "crash"
     meaning: ClassVar[str] = "power off, restartable; at client.* without a target: the application process ends"
 
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_target(self.name, self.target)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.target}" if self.target else self.name
-
 
 @dataclass(frozen=True, slots=True)
-class Destroy:
-    """An HSM is lost for good.
-
-    Attributes:
-        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
-    """
+class Destroy(Aimed):
+    """An HSM is lost for good."""
 
     name: ClassVar[str] = "destroy"
     meaning: ClassVar[str] = "the HSM is lost for good"
 
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_target(self.name, self.target)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.target}" if self.target else self.name
-
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """An HSM falls silent while it is up, until the fault is taken out or the HSM is resumed.
-
-    Attributes:
-        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
-    """
+class Pause(Aimed):
+    """An HSM falls silent while it is up, until the fault is taken out or the HSM is resumed."""
 
     name: ClassVar[str] = "pause"
     meaning: ClassVar[str] = "the HSM is up and silent from there on, until the fault is taken out or resume(hsm)"
 
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_target(self.name, self.target)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.target}" if self.target else self.name
-
 
 @dataclass(frozen=True, slots=True)
-class FillDisk:
-    """An HSM's disk has no room for a further token key, until the fault is taken out or the disk is cleared.
-
-    Attributes:
-        target: an HSM's id, `source` (which made the key), `here` (which the passage is about), or None for here.
-    """
+class FillDisk(Aimed):
+    """An HSM's disk has no room for a further token key, until the fault is taken out or the disk is cleared."""
 
     name: ClassVar[str] = "fill-disk"
     meaning: ClassVar[str] = "the HSM's disk is full from there on, until the fault is taken out or clear_disk(hsm)"
 
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_target(self.name, self.target)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.target}" if self.target else self.name
-
-
-Aimed = Crash | Destroy | Pause | FillDisk
-"""Effects on an HSM as a whole, which has a name."""
 
 Effect = Pass | Delay | Hold | Drop | Corrupt | Fail | Aimed
 
@@ -277,8 +247,3 @@ def effect_of(name: str, argument: str | None = None) -> Effect:
     if name == Pass.name:
         return Pass()
     return Hold() if name == Hold.name else Drop()
-
-
-def _check_target(name: str, target: object) -> None:
-    if target is not None and not (isinstance(target, str) and _HSM_ID.fullmatch(target)):
-        raise UsageError(f"{name} takes the id of an HSM, 'source', 'here' or nothing, got {target!r}")
