@@ -17,7 +17,7 @@ help: ## show this list
 demo: $(VENV)/installed ## run the example applications, naive, hardened and in production form, as a visible story
 	$(BIN)/python -m examples.document_vault.demo
 	$(BIN)/python -m examples.key_custodian.demo
-	$(BIN)/python -m pytest examples -q --hsm-seed=1
+	$(BIN)/python -m pytest examples -q -n 2 --hsm-seed=1
 
 test: lint ## check style, types and layers, then run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
