@@ -117,11 +117,10 @@ class Service:
     def destroy(self, id: str, struck: Call | None = None) -> None:
         """Lose an HSM with all that it holds."""
         hsm = self.hsm(id)
+        if hsm.state is not HsmState.LOST:
+            hsm.halt()
         if hsm.state is HsmState.LOST:
-            return
-        hsm.halt()
-        if hsm.state is HsmState.LOST:
-            return  # by a fault that its process had met before it ended
+            return  # before, or by a fault that its process had met before it ended
         hsm.end_all_sessions(Cause.DESTROY)
         for handle in [*hsm.store.keys, *hsm.store.tombstones]:
             hsm.store.remove(handle, Cause.DESTROY)

@@ -153,9 +153,8 @@ def test_request_of_an_application_that_died_meanwhile_is_not_sent(cluster):
         asyncio.run(story())
 
 
-def test_connection_that_is_being_opened_when_the_cluster_ends_is_closed(monkeypatch):
-    """Nobody is left with a socket, who would hear of it from the garbage collector."""
-    complaints = []
+def end_while_connecting():
+    """Close a cluster while a client waits for the handshake of its first connection."""
     cluster = HsmCluster(2, **SETTINGS)
     app = cluster.async_client(login=False)
 
@@ -170,10 +169,15 @@ def test_connection_that_is_being_opened_when_the_cluster_ends_is_closed(monkeyp
             await login
 
     asyncio.run(story())
+
+
+def test_connection_that_is_being_opened_when_the_cluster_ends_is_closed(monkeypatch):
+    """Nobody is left with a socket, who would hear of it from the garbage collector."""
+    complaints = []
     monkeypatch.setattr(sys, "unraisablehook", lambda said: complaints.append(str(said.exc_value)))
-    del app, cluster
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        end_while_connecting()
         gc.collect()
     assert complaints == []
 
