@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Container
+from contextlib import suppress
 from functools import wraps
 from threading import RLock
 from types import TracebackType
@@ -60,10 +61,12 @@ class Turnstile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._inside = 0
-        self._lock.release()
+        if self._inside == threading.get_ident():
+            self._depth -= 1
+            if not self._depth:
+                self._inside = 0
+        with suppress(RuntimeError):  # Ctrl-C came while this thread was on its way out or in: it is outside
+            self._lock.release()
 
     def doubt(self, why: str) -> None:
         """Say why this run is not like another one."""

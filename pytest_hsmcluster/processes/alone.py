@@ -265,7 +265,7 @@ class HsmAlone(Hsm):
             raise
         try:
             self.commit(saved)
-        except ClusterError:
+        except Exception:
             call.request.taken_back()
             raise
         return answer
@@ -306,9 +306,11 @@ class HsmAlone(Hsm):
         lasting = [fact for fact in facts if _touched(fact) in durable]
         try:
             self._database.write(self._number + 1, self._sealed(self._number + 1, lasting), keys=keys, gone=gone)
-        except DiskFull:
-            self._take_back(saved)
-            raise self._full() from None
+        except Exception as error:
+            self._take_back(saved)  # whatever is wrong with the disk: nobody is told what is not on it
+            if isinstance(error, DiskFull):
+                raise self._full() from None
+            raise
         self._number += 1
         self._on_disk.update(kept)
         self._on_disk.difference_update(gone)

@@ -27,7 +27,7 @@ class Link:
         heard: is told what the HSM process tells by itself.
 
     Attributes:
-        frozen: whether it was stopped.
+        frozen: whether it was stopped; orders wait here until it goes on.
     """
 
     def __init__(self, hsm: str, reactor: Reactor, heard: Callable[[Any], None]) -> None:
@@ -38,7 +38,8 @@ class Link:
         self._child: Child | None = None
         self._pipe: Pipe | None = None
         self._number = 0
-        self._done: dict[int, Done] = {}
+        self._done: dict[int, Done | None] = {}
+        self._held_back: list[Any] = []
         self._port = 0
         self.on_end: Callable[[], None] = _nothing
 
@@ -70,15 +71,15 @@ class Link:
         self._child = fork(folder)
         self._pipe = Pipe(self._child.end, control.decode_telling)
         self._port = 0
-        self.frozen = False
-        self._done.clear()
         self._reactor.watch(self._pipe.fileno(), self.hear)
         self._pipe.send(begin)
 
     def tell(self, order: Any) -> None:
-        """Send an order whose answer does not matter."""
+        """Send an order whose answer does not matter; a stopped process gets it when it goes on."""
         self._reactor.check_process()
-        if self._pipe is not None:
+        if self.frozen:
+            self._held_back.append(order)  # the pipe has little room, and nobody makes any
+        elif self._pipe is not None:
             self._pipe.send(order)
             if self._pipe.pending:
                 self.hear()
@@ -87,15 +88,20 @@ class Link:
         """Send an order and return the answer.
 
         Raises:
-            ClusterError: the HSM refuses it, or its process has ended.
+            ClusterError: the HSM refuses it, or its process has ended (`info`: it may have been carried out).
         """
         self._number += 1
         number = self._number
-        self.tell(make(number))
-        self._wait(lambda: number in self._done, "did not carry out an order")
-        done = self._done.pop(number, None)
+        self._done[number] = None
+        try:
+            self.tell(make(number))
+            self._wait(lambda: self._done[number] is not None, "did not carry out an order")
+        finally:
+            done = self._done.pop(number)
         if done is None:
-            raise HsmUnavailable(f"the process of {self.hsm} ended while it carried out an order", hsm=self.hsm)
+            raise HsmUnavailable(
+                f"the process of {self.hsm} ended while it carried out an order", hsm=self.hsm, outcome="info"
+            )
         if done.refusal is not None:
             _, refusal = decode_answer(done.refusal)
             assert isinstance(refusal, ClusterError)
@@ -108,13 +114,19 @@ class Link:
         self.tell(make(self._number))
 
     def hear(self) -> None:
-        """Take in what has come, without waiting."""
+        """Take in what has come, without waiting.
+
+        Raises:
+            UsageError: this process was forked from the one to which it is told.
+        """
+        self._reactor.check_process()
         pipe = self._pipe
         if pipe is None:
             return
         for message in pipe.receive():
             if isinstance(message, Done):
-                self._done[message.number] = message
+                if message.number in self._done:  # else nobody waits for it
+                    self._done[message.number] = message
             elif isinstance(message, Ready):
                 self._port = message.port
             else:
@@ -133,9 +145,13 @@ class Link:
         ended.register(child.fd, select.POLLIN)
         ended.poll()
         on_end, self.on_end = self.on_end, _nothing
-        while self._pipe is pipe:
-            self.hear()
-        self.on_end = on_end
+        try:
+            while self._pipe is pipe:
+                self.hear()
+        finally:
+            self.on_end = on_end
+            if self._pipe is pipe:  # what it told was a mistake of ours
+                self._let_go()
 
     def freeze(self) -> None:
         """Stop the process with SIGSTOP, and return when it stands still."""
@@ -146,10 +162,13 @@ class Link:
                 os.sched_yield()
 
     def thaw(self) -> None:
-        """Let the process go on with SIGCONT."""
+        """Let the process go on with SIGCONT, and give it the orders that have waited."""
         if self.frozen:
             self.frozen = False
             self._signal(signal.SIGCONT)
+            orders, self._held_back = self._held_back, []
+            for order in orders:
+                self.tell(order)
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -171,6 +190,7 @@ class Link:
                     f"the process of {self.hsm} (pid {self.pid}) {what} within {PATIENCE_S:.0f} s: the machine is "
                     "overloaded, or somebody stopped it",
                     hsm=self.hsm,
+                    outcome="info",
                 )
             self.hear()
 
@@ -179,6 +199,7 @@ class Link:
         assert child is not None and pipe is not None
         self._child = self._pipe = None
         self.frozen = False
+        self._held_back.clear()
         self._reactor.forget(pipe.fileno())
         pipe.close()
         os.close(child.fd)

@@ -115,11 +115,14 @@ class HsmMirror(Hsm):
 
     Attributes:
         link: the hold on its process.
+        disk_full: whether its disk has no room.
+        audited: whether its cluster has ended: what it still does is no matter any more.
     """
 
     def __init__(self, id: str, zone: str, ip: str, world: World, accounts: Accounts, home: Home) -> None:
         super().__init__(id, zone, ip, world, accounts)
         self.disk_full = False
+        self.audited = False
         self._world = world
         self._home = home
         self._told = 0
@@ -170,7 +173,11 @@ class HsmMirror(Hsm):
     def boot(self) -> None:
         """Start its process, unless it runs."""
         if not self.link.running:
-            self._home.start(self)
+            try:
+                self._home.start(self)
+            except BaseException:
+                self._home.ended(self)  # before it began
+                raise
             if not self._users_kept:
                 self.users_written()
             self.limits_set()
@@ -273,6 +280,8 @@ class HsmMirror(Hsm):
 
     def hear(self, message: Any) -> None:
         """Take in what the process tells by itself."""
+        if self.audited and isinstance(message, control.Report | control.Asking):
+            return
         if isinstance(message, control.Report):
             self._told = max(self._told, message.number)
             for fact in message.facts:

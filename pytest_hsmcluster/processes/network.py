@@ -139,6 +139,8 @@ class ProcessNetwork(Network):
 
         Clients connect to every member; here they do when they need it, and whoever has not needed it yet is told.
         """
+        for number in [number for number, call in self._calls.items() if call.hsm == hsm]:
+            del self._calls[number]  # nobody will ask about it any more
         for number, peer in [*self.peers.items()]:
             connections = self._connections.get((number, hsm), [])
             for connection in connections.copy():
@@ -195,14 +197,15 @@ class ProcessNetwork(Network):
             hsm: where its requests go.
             address: who carries them there; None is the HSM itself.
         """
-        if address is None:
-            self._detours.pop((client, hsm), None)
-        else:
-            self._detours[client, hsm] = address
-        for number, peer in self.peers.items():
-            if peer.application == client:
-                for connection in self._connections.pop((number, hsm), []):
-                    connection.line.close()
+        with self._scheduler.alone:
+            if address is None:
+                self._detours.pop((client, hsm), None)
+            else:
+                self._detours[client, hsm] = address
+            for number, peer in [*self.peers.items()]:
+                if peer.application == client:
+                    for connection in self._connections.pop((number, hsm), []):
+                        connection.line.close()
 
     # -- connections ----------------------------------------------------------------------
 
@@ -214,7 +217,9 @@ class ProcessNetwork(Network):
 
     def _opened(self, call: Call, hsm: str) -> Flow[Connection | Silence]:
         """Open one more connection: TCP, then TLS, both by the request's deadline."""
-        application = self.peers[call.session].application
+        application = self._application(call.session)
+        if application is None:  # it ended while its request was held
+            return Silence.RESET
         if (application, hsm) not in self._travelled:
             self._travelled[application, hsm] = None
             self.on_needed(application, hsm)
@@ -230,8 +235,14 @@ class ProcessNetwork(Network):
         line.on_closed = lambda why: self._scheduler.fire(settled, False)
         line.on_frame = lambda kind, body: self._came(call.session, connection, kind, body)
         late = self._scheduler.at(call.deadline_ns, lambda: self._scheduler.fire(settled, None), call.lane)
-        good: bool | None = yield settled
-        self._scheduler.cancel(late)
+        try:
+            good: bool | None = yield settled
+        except GeneratorExit:  # nobody wants it any more
+            line.on_closed = _unheard
+            line.close()
+            raise
+        finally:
+            self._scheduler.cancel(late)
         if not good or call.session not in self.peers:
             line.on_closed = _unheard
             line.close()

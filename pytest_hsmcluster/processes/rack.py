@@ -81,6 +81,7 @@ class Rack:
         """Return the mirror of a new HSM, which has no process yet."""
         mirror = self.mirrors[id] = HsmMirror(id, zone, ip, world, accounts, self)
         self.folder(id).mkdir(mode=0o700)
+        mirror.arm(self._armed())
         return mirror
 
     def members(self) -> dict[str, int]:
@@ -117,7 +118,7 @@ class Rack:
             ends.callback(forget, self._folder.path)
             ends.callback(self._folder.remove)
             for mirror in self.mirrors.values():
-                mirror.link.on_end = _nothing
+                mirror.link.on_end, mirror.audited = _nothing, True
                 ends.callback(mirror.link.kill)
         del self.call, self.on_moved
 

@@ -58,8 +58,8 @@ class Service:
         world.trouble.power = self
         for zone in zones:
             hsm = self._new(zone, accounts.copy())
-            hsm.boot()
             self._state(hsm, Kind.UP, "created")
+            hsm.boot()  # a process may end in this very moment
         if world.profile.sweep:
             self.sweep.start()
         world.scheduler.spawn(self._daily_backups(), SERVICE_LANE, "daily backups", background=True)
@@ -117,9 +117,10 @@ class Service:
     def destroy(self, id: str, struck: Call | None = None) -> None:
         """Lose an HSM with all that it holds."""
         hsm = self.hsm(id)
+        if hsm.state is not HsmState.LOST:
+            hsm.halt()
         if hsm.state is HsmState.LOST:
-            return
-        hsm.halt()
+            return  # before, or by a fault that its process had met before it ended
         hsm.end_all_sessions(Cause.DESTROY)
         for handle in [*hsm.store.keys, *hsm.store.tombstones]:
             hsm.store.remove(handle, Cause.DESTROY)
@@ -169,9 +170,9 @@ class Service:
         """Let a paused HSM go on; requests that waited are served."""
         hsm = self.hsm(id)
         if hsm.state is HsmState.PAUSED:
-            hsm.thaw()
             hsm.state = HsmState.UP
             self._state(hsm, Kind.UP, "resume")
+            hsm.thaw()  # a process may end in this very moment
             self._let_go(hsm)
 
     # -- membership ------------------------------------------------------------------------
@@ -267,6 +268,7 @@ class Service:
     def _off(self, hsm: Hsm, struck: Call | None) -> None:
         if hsm.alive:
             hsm.halt()
+        if hsm.alive:  # else a fault that its process had met before it ended has done the rest
             hsm.end_all_sessions(Cause.CRASH)
             self._cut_off(hsm, HsmState.DOWN, Kind.DOWN, struck)
 

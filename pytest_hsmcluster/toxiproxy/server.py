@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ..errors import UsageError
 from . import toxics
@@ -14,9 +14,6 @@ from .answers import NotThere, Toxic, ToxiproxyError
 from .names import Names, is_leftover
 from .roads import Address, Roads
 from .toxics import BOTH, Poison
-
-if TYPE_CHECKING:
-    pass
 
 
 class Trouble:

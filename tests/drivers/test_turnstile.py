@@ -123,3 +123,32 @@ def test_free_threads_come_in_between_actors_and_are_told_of() -> None:
         assert not thread.is_alive()
     with pytest.raises(UsageError, match="has no digest"):
         cluster.history.digest()
+
+
+class Interrupted:
+    """A lock at which Ctrl-C strikes whoever waits for it."""
+
+    def __init__(self, lock):
+        self.release = lock.release
+
+    def acquire(self):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_of_a_thread_that_waits_to_come_back_is_nothing_but_that(monkeypatch):
+    """It is outside, and so has nothing to give back; others, and later it itself, come in as ever."""
+    with HsmCluster(1) as cluster:
+        scheduler, turnstile = cluster.clock._scheduler, cluster._turnstile
+        scheduler.enter()
+        scheduler.leave()
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                with monkeypatch.context() as patch:
+                    patch.setattr(turnstile, "_lock", Interrupted(turnstile._lock))
+                    scheduler.come_back()
+            finally:
+                scheduler.leave()
+        client = cluster.client()
+        with ThreadPoolExecutor(1) as pool:
+            assert len(pool.submit(client.random, 4).result(timeout=30)) == 4
+        assert len(client.random(4)) == 4

@@ -1,6 +1,7 @@
 """Does an HSM with a disk to itself keep memory, disk and what it tells in step?"""
 
 import socket
+import sqlite3
 
 import pytest
 
@@ -195,6 +196,20 @@ def test_full_disk_rolls_back_memory_too(alone):
     alone.hsm.limit_disk(False)
     made(alone)
     assert [type(fact) for fact in alone.facts()] == [control.Held]
+
+
+def test_disk_that_breaks_rolls_back_memory_too(alone, monkeypatch):
+    """What is on no disk is in no memory, and nobody is told of it, whatever is wrong with the disk."""
+
+    def broken(*_, **__):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    alone.facts()
+    with monkeypatch.context() as patch:
+        patch.setattr(alone.database, "write", broken)
+        with pytest.raises(sqlite3.OperationalError):
+            alone.ask(GenerateKey("AES", 256, "no", True, None))
+    assert (alone.hsm.keys, alone.facts()) == ({}, [])
 
 
 def test_session_key_stays_when_it_finds_no_room_on_the_disk(alone):
