@@ -36,7 +36,8 @@ from .database import Database
 from .line import PROTOCOL, Frame, Line
 
 LANE = 2
-HANDSHAKE_S = 10
+HANDSHAKE_S = 30
+"""Longer than a client waits for an answer: the client gives up first, on an overloaded machine too."""
 BACKLOG = 128
 
 MOST_LINES = 512
