@@ -111,11 +111,12 @@ class Watched:
             if self._status.read_text().rpartition(")")[2].split()[0] in "RD":
                 return None
             call, *told = self._call.read_text().split()
-        except (OSError, IndexError, ValueError):
+            futex = _FUTEX in (None, call)
+            hasty = futex and len(told) > 3 and told[3] != "0x0"
+            switches = self._switched() if hasty else ""
+        except (OSError, IndexError, ValueError):  # it may end between any two of these looks
             return _Stand(*place, away=False, hasty=False, switches="")
-        futex = _FUTEX in (None, call)
-        hasty = futex and len(told) > 3 and told[3] != "0x0"
-        return _Stand(*place, away=not futex, hasty=hasty, switches=self._switched() if hasty else "")
+        return _Stand(*place, away=not futex, hasty=hasty, switches=switches)
 
     def _switched(self) -> str:
         """Return how often it has gone to sleep."""

@@ -3,6 +3,7 @@
 Real files, sockets and processes are the point here, and so is real time; what is asserted does not depend on it.
 """
 
+import queue
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_hsmcluster import HsmCluster, Stuck, UsageError
-from pytest_hsmcluster.drivers import company
+from pytest_hsmcluster.drivers import company, watching
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a thread waits for")
 
@@ -88,6 +89,28 @@ def test_actor_that_waits_for_a_process_or_a_file_keeps_its_turn(tmp_path: Path)
 def test_actor_that_computes_keeps_its_turn() -> None:
     """Some 50 ms of computing are no reason to let others go on."""
     assert digest(lambda: sum(number * number for number in range(400_000))) == digest(lambda: None)
+
+
+@linux
+def test_thread_that_ends_between_two_looks_is_no_error(tmp_path: Path) -> None:
+    """What the system tells of it vanishes while it is read: here the last of three files is gone."""
+    (tmp_path / "stat").write_text("7 (python) S 1 1")
+    (tmp_path / "syscall").write_text(f"{watching._FUTEX or 202} 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8")
+    made, done = queue.Queue[watching.Watched](), threading.Event()
+
+    def wait() -> None:
+        made.put(watching.Watched(threading.get_ident()))
+        done.wait(30)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    watched = made.get()
+    watched._status, watched._call = tmp_path / "stat", tmp_path / "syscall"
+    try:
+        assert watched.look() in (watching.Standing.IN_LINE, watching.Standing.RUNS)
+    finally:
+        done.set()
+        thread.join()
 
 
 @linux
