@@ -22,6 +22,8 @@ from tests.determinism.digests import differing, own_file, read_run, write_down
 BY_CHANCE = (
     "tests/apptime/test_threads.py::test_signal_handler_may_sleep",  # a signal comes when the system sends it
     "tests/pkcs11/fuzz/",  # new examples in each run
+    # Applications that need half a second or more to start, as on a busy machine, cost the digest: it is refused then.
+    "tests/pkcs11/test_server.py::test_actors_may_run_applications",
 )
 """Tests in which chance has a say on purpose; they are passed over."""
 
