@@ -7,6 +7,7 @@ import pytest
 
 from pytest_hsmcluster import HsmCluster, HsmState, HsmUnavailable, KeyCapacityReached, RequestTimeout
 from tests.processes.inside import assert_agreed, of_disk, of_mirror
+from tests.processes.killing import kill
 
 SETTINGS = {"network": "processes", "routing": "pinned", "sweep": False, "availability_check": False}
 
@@ -15,13 +16,6 @@ SETTINGS = {"network": "processes", "routing": "pinned", "sweep": False, "availa
 def cluster():
     with HsmCluster(2, clock_rate=20, **SETTINGS) as cluster:
         yield cluster
-
-
-def kill(cluster, hsm):
-    """Kill an HSM process as a stranger would, and wait until that is noticed."""
-    os.kill(cluster.hsm(hsm).pid, signal.SIGKILL)
-    while cluster.hsm(hsm).alive:
-        cluster.clock.advance(0.05)
 
 
 def test_hsm_that_a_stranger_kills_is_off_and_can_be_restarted(cluster):
