@@ -20,7 +20,7 @@ from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .actors import Actor
 from .company import AT_WORK
-from .pace import check_ticks
+from .pace import check_ticks, enter
 
 if TYPE_CHECKING:
     from .trio_awaiting import TrioDriver
@@ -80,14 +80,11 @@ class AwaitingDriver:
             self._newest_loop = loop
             with self._scheduler.alone:
                 self._forget_closed_loops()
-        if self._pace is not None:
-            self._pace.look()
-            self._scheduler.advance_to(self._pace.reached_ns())
         company = AT_WORK.get(get_ident())
         if company is not None:
             company.catch_up(self._scheduler)
             self._actors[loop] = company.welcome(self._fail_all)
-        self._scheduler.enter()
+        enter(self._scheduler, self._pace)
         try:
             if company is None:
                 self._arm(loop, TURNS_TO_BEGIN if self._pace is None else 1)
@@ -178,7 +175,8 @@ class AwaitingDriver:
             self._pumps[loop] = loop.call_soon(self._pump, loop, turns)
 
     def _disarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._scheduler.rise(loop)
+        with self._scheduler.alone:
+            self._scheduler.rise(loop)
         handle = self._pumps.pop(loop, None)
         if handle is not None:
             handle.cancel()

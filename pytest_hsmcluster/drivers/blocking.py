@@ -8,6 +8,7 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .company import AT_WORK, Company
+from .pace import enter
 
 T = TypeVar("T")
 
@@ -35,10 +36,7 @@ class BlockingDriver:
             if not company.alone:
                 return company.perform(scheduler, flow, lane, what)
             company.catch_up(scheduler)
-        if self._pace is not None:
-            self._pace.look()
-            scheduler.advance_to(self._pace.reached_ns())
-        scheduler.enter()
+        enter(scheduler, self._pace)
         try:
             due_ns = scheduler.next_due_ns()
             if due_ns is not None and due_ns <= scheduler.now_ns:

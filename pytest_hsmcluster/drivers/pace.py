@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ..errors import Stuck, UsageError
-from ..sim.clock import NS
+from ..sim.clock import NS, Pace
 from ..sim.scheduler import Scheduler
 
 pause = time.sleep
@@ -110,5 +110,29 @@ class RealPace:
         return None
 
     def look(self) -> bool:
-        """Hand over what has come in from outside, without waiting, and return whether there was something."""
+        """Hand over what has come in from outside, without waiting, and return whether there was something.
+
+        The caller drives.
+        """
         return False
+
+    def enter(self, scheduler: Scheduler) -> None:
+        """Begin to drive a scheduler, and have it catch up with real time and what has come in from outside.
+
+        `scheduler.leave()` has to follow, unless this raises.
+        """
+        scheduler.enter()
+        try:
+            self.look()
+            scheduler.drive_to(self.reached_ns())
+        except BaseException:
+            scheduler.leave()
+            raise
+
+
+def enter(scheduler: Scheduler, pace: Pace | None) -> None:
+    """Begin to drive a scheduler, in its present: `scheduler.leave()` has to follow, unless this raises."""
+    if pace is None:
+        scheduler.enter()
+    else:
+        pace.enter(scheduler)

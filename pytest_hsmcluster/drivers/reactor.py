@@ -44,15 +44,13 @@ class Reactor(RealPace):
         self._owner = os.getpid()
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}
-        self._watches = 0
+        self._watches = self._watches_seen = 0
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._sleepers: list[_Sleeper] = []
         self._led = False
         self._waits = False
-        self._door = threading.Lock()
-        self._polling = 0
-        self._closed = self._dismantled = False
+        self._closed = False
 
     @property
     def foreign(self) -> bool:
@@ -65,7 +63,7 @@ class Reactor(RealPace):
         Raises:
             UsageError: this is such a process.
         """
-        if self.foreign:
+        if self._owner != os.getpid():
             raise UsageError(
                 f"this cluster's HSM processes and connections belong to process {self._owner}, and this one "
                 f"({os.getpid()}) was forked from it; call the cluster there, or make one of its own here"
@@ -103,26 +101,30 @@ class Reactor(RealPace):
     def look(self, longest_s: float = 0.0) -> bool:
         """Hand over what has come in, waiting for it no longer than that, and return whether there was something.
 
-        Where somebody leads there is nothing to look for: the leader does, and everybody else would be in the way.
+        The caller drives.  Where somebody leads there is nothing to look for: the leader does, and everybody else
+        would be in the way.
 
         Raises:
-            UsageError: it is closed, or this process was forked from the one that made it.
+            UsageError: it is closed.
+        """
+        return not self._led and self._hand_over(self._poll(longest_s))
+
+    def enter(self, scheduler: Scheduler) -> None:
+        """Begin to drive a scheduler, and have it catch up with real time and what has come in.
+
+        Raises:
+            UsageError: this process was forked from the one that made it, or the world has ended.
         """
         self.check_process()
-        if self._led:
-            return False
-        came = self._poll(longest_s)
-        if not came:
-            return False
-        with self._scheduler.alone:
-            return self._hand_over(came)
+        super().enter(scheduler)
 
     def wait_until(self, instant_ns: int) -> bool:
         """Do what is due until real time has come to an instant, and return True: it has.
 
         Raises:
-            UsageError: the world ended meanwhile.
+            UsageError: the world ended meanwhile, or this process was forked from the one that made it.
         """
+        self.check_process()
         scheduler = self._scheduler
         scheduler.enter()
         try:
@@ -140,9 +142,8 @@ class Reactor(RealPace):
 
         Raises:
             Stuck: nothing can ever come.
-            UsageError: the world ended meanwhile, or this process was forked from the one that made it.
+            UsageError: the world ended meanwhile.
         """
-        self.check_process()
         try:
             while not done():
                 if self._led:
@@ -155,15 +156,17 @@ class Reactor(RealPace):
 
     def close(self) -> None:
         """Watch nothing any more; whoever waits is told."""
-        with self._door:
+        with self._scheduler.alone:
+            if self._closed:
+                return
             self._closed = True
             self._watched.clear()
-            if self._polling:
-                self._ring()  # for good: nobody reads it any more
+            if self._waits:
+                self._ring()  # the leader dismantles what it is waiting for
             else:
                 self._dismantle()
-        while self._sleepers:
-            self._sleepers.pop().wake()
+            while self._sleepers:
+                self._sleepers.pop().wake()
 
     # -- inside: leading and following ------------------------------------------------------------
 
@@ -195,7 +198,7 @@ class Reactor(RealPace):
         finally:
             self._led = False
 
-    def _wait(self, due_ns: int, early_s: float) -> list[tuple[int, int, int]]:
+    def _wait(self, due_ns: int, early_s: float) -> list[tuple[int, int]]:
         """Wait until something comes in or a timer is due, and let others have their turns meanwhile."""
         scheduler = self._scheduler
         scheduler.nap(self, due_ns, self._ring)
@@ -204,9 +207,13 @@ class Reactor(RealPace):
         try:
             return self._poll(min(LONGEST_NAP_S, early_s))
         finally:
-            self._waits = False
-            scheduler.come_back()
-            scheduler.rise(self)
+            try:
+                scheduler.come_back()
+            finally:
+                self._waits = False
+                scheduler.rise(self)
+                if self._closed:
+                    self._dismantle()
 
     def _follow(self, done: Callable[[], bool]) -> None:
         """Sleep until the call has ended, or the lead is free."""
@@ -232,27 +239,18 @@ class Reactor(RealPace):
 
     # -- inside: what comes in ----------------------------------------------------------------------
 
-    def _poll(self, longest_s: float) -> list[tuple[int, int, int]]:
-        """Return what has come in: descriptor, events, and the last watch that began before.
+    def _poll(self, longest_s: float) -> list[tuple[int, int]]:
+        """Return what has come in: descriptors and events.  Nobody else polls meanwhile.
 
         Raises:
-            UsageError: it is closed, or was meanwhile.
+            UsageError: it is closed.
         """
-        with self._door:
-            self._check_open()
-            self._polling += 1
-            watches = self._watches
-        try:
-            came = self._epoll.poll(longest_s)
-        finally:
-            with self._door:
-                self._polling -= 1
-                if self._closed and not self._polling:
-                    self._dismantle()
-        self._check_open()
-        return [(fd, events, watches) for fd, events in came]
+        if self._closed:
+            raise UsageError("this cluster is closed: nobody waits there any more; each test has its own")
+        self._watches_seen = self._watches
+        return self._epoll.poll(longest_s)
 
-    def _hand_over(self, came: list[tuple[int, int, int]]) -> bool:
+    def _hand_over(self, came: list[tuple[int, int]]) -> bool:
         """Let those hear who watch what came in, and return whether there was something for anybody.
 
         Simulated time has come to the present by then, but not beyond what is due next.
@@ -261,15 +259,13 @@ class Reactor(RealPace):
         if came:
             due_ns, reached_ns = scheduler.next_due_ns(), self.reached_ns()
             scheduler.now_ns = max(scheduler.now_ns, reached_ns if due_ns is None else min(due_ns, reached_ns))
-        for fd, events, watches in came:
-            if fd == self._bell:
-                if not self._waits:  # else it is the leader who is to hear it
+        for fd, events in came:
+            watched = self._watched.get(fd)
+            if watched is None or watched.number > self._watches_seen:
+                # The bell, or a number that belongs to something else by now, of which nothing has been seen yet.
+                if fd == self._bell:
                     with suppress(BlockingIOError):
                         os.eventfd_read(fd)
-                continue
-            watched = self._watched.get(fd)
-            # A number may belong to something else by now, of which nothing has been seen yet.
-            if watched is None or watched.number > watches:
                 continue
             heard = True
             if events & select.EPOLLOUT:
@@ -280,15 +276,10 @@ class Reactor(RealPace):
 
     def _ring(self) -> None:
         """Have the leader look anew."""
-        if not self._dismantled:
+        if not self._epoll.closed:
             os.eventfd_write(self._bell, 1)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UsageError("this cluster is closed: nobody waits there any more; each test has its own")
-
     def _dismantle(self) -> None:
-        self._dismantled = True
         self._epoll.close()
         os.close(self._bell)
 

@@ -24,7 +24,7 @@ from ..sim.clock import Pace
 from ..sim.flow import Flow
 from ..sim.scheduler import Scheduler, Task
 from .company import AT_WORK
-from .pace import check_ticks
+from .pace import check_ticks, enter
 from .trio_family import Family, Kin
 
 T = TypeVar("T")
@@ -125,12 +125,9 @@ class TrioDriver:
             Stuck: nothing is left that could ever wake the flow.
             UsageError: the cluster is closed, or was meanwhile; the run's clock stands still.
         """
-        if self._pace is not None:
-            self._pace.look()
-            self._scheduler.advance_to(self._pace.reached_ns())
         if (company := AT_WORK.get(get_ident())) is not None:
             company.catch_up(self._scheduler)
-        self._scheduler.enter()
+        enter(self._scheduler, self._pace)
         try:
             call = self._begin(flow, lane, what, self._run_here(flow))
         finally:
@@ -259,7 +256,8 @@ class TrioDriver:
                         else:
                             await trio.lowlevel.wait_readable(fd)
                     run.nap = None
-                    self._scheduler.rise(run)
+                    with self._scheduler.alone:
+                        self._scheduler.rise(run)
                 await _all_have_acted()
         run.pumped = False
 

@@ -1,10 +1,9 @@
 """Who is in a cluster when several threads call it?"""
 
-import threading
 from collections.abc import Callable, Container
 from contextlib import suppress
 from functools import wraps
-from threading import RLock
+from threading import RLock, get_ident
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -28,13 +27,13 @@ class Turnstile:
         self._tell = doubt
         self._doubted = False
         self._lock = RLock()
-        self._known = threading.get_ident()
+        self._known = get_ident()
         self._guest = 0
         self._settled: Callable[[], bool] = lambda: True
         self._inside, self._depth = 0, 0
 
     def __enter__(self) -> None:
-        me = threading.get_ident()
+        me = get_ident()
         # Whoever is inside already must not wait: the guest may be waiting for the lock.
         if self._guest and me != self._guest and me != self._inside and not self._settled():
             self.doubt("it was called while an application was connected at its socket: chance decided who was first")
@@ -61,12 +60,14 @@ class Turnstile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._inside == threading.get_ident():
-            self._depth -= 1
-            if not self._depth:
-                self._inside = 0
-        with suppress(RuntimeError):  # Ctrl-C came while this thread was on its way out or in: it is outside
-            self._lock.release()
+        if self._inside != get_ident():
+            with suppress(RuntimeError):  # Ctrl-C came while this thread was on its way out or in: it is outside
+                self._lock.release()
+            return
+        self._depth -= 1
+        if not self._depth:
+            self._inside = 0
+        self._lock.release()
 
     def doubt(self, why: str) -> None:
         """Say why this run is not like another one."""

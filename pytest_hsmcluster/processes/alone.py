@@ -254,7 +254,9 @@ class HsmAlone(Hsm):
             KeyCapacityReached: the disk is full; nothing has changed.
         """
         assert call.request is not None, "a call of an HSM carries a request"
-        saved = self._begin(call.request.changes)
+        if not call.request.changes:
+            return super().settle(call, worked)
+        saved = self._begin()
         try:
             answer = super().settle(call, worked)
         except ClusterError:
@@ -338,11 +340,10 @@ class HsmAlone(Hsm):
         """Return a report as it lies on the disk: keys that came are in it."""
         return self.masking_key.seal(_encode(Report(number, facts)))
 
-    def _begin(self, changes: bool = True) -> Saved:
+    def _begin(self) -> Saved:
         """Return what there is, for `_take_back`, and let facts of one command gather."""
-        store, facts = self.store, self._reporter.facts
-        self._reporter.facts = []
-        return (facts, store.keys.copy(), store.tombstones.copy()) if changes else (facts, store.keys, store.tombstones)
+        facts, self._reporter.facts = self._reporter.facts, []
+        return facts, self.store.keys.copy(), self.store.tombstones.copy()
 
     def _take_back(self, saved: Saved) -> None:
         """Forget what a command did: memory is what the disk is again, and session keys are what they were."""

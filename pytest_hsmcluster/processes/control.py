@@ -9,7 +9,6 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -335,19 +334,19 @@ class Pipe:
         """
         body = _encode(message)
         left = memoryview(_LENGTH.pack(len(body)) + body)
-        with suppress(BrokenPipeError, ConnectionResetError):
-            while left and not self.ended:
-                try:
-                    left = left[self._end.send(left, socket.MSG_DONTWAIT) :]
-                except BlockingIOError:
-                    self._make_room()
+        while left and not self.ended:
+            try:
+                left = left[self._end.send(left, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                self._make_room()
+            except (BrokenPipeError, ConnectionResetError):
+                return
 
     def receive(self) -> Iterator[Any]:
         """Iterate over the messages that have come, without waiting; `ended` tells when no more can come."""
         while not self.ended and self._take() == _CHUNK:
             pass
-        while (message := self._next()) is not None:
-            yield message
+        return iter(self._next, None)
 
     def wait(self, longest_s: float) -> Any:
         """Wait for one message and return it; None when none came in time or none can come."""

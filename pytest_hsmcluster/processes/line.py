@@ -24,7 +24,8 @@ MOST_UNSENT_BYTES = 2 * MOST_BYTES
 """So much may wait to be sent: whoever takes nothing any more is not worth the memory."""
 
 _HEAD = struct.Struct(">IB")
-_CHUNK = 1 << 16
+_RECORD_BYTES = 1 << 14
+"""The longest record of TLS: whoever asks for it leaves nothing behind in OpenSSL, where no poll sees it."""
 
 
 class Frame(IntEnum):
@@ -90,8 +91,8 @@ class Line:
 
     def hear(self) -> None:
         """Take in what has come, without waiting for anybody to say that there is something."""
-        if not self.closed:
-            self._readable()
+        while self.shaken and not self.closed and self._take():
+            pass
 
     def close(self, why: str = "") -> None:
         """End the connection."""
@@ -134,8 +135,6 @@ class Line:
             self.peer = self._sock.getpeercert(binary_form=True) or b""
             self._reactor.await_room(self._fd, bool(self._unsent))
             self.on_shaken()
-            if not self.closed:
-                self._readable()
 
     def _writable(self) -> None:
         if self.shaken:
@@ -158,24 +157,26 @@ class Line:
         self._reactor.await_room(self._fd, False)
 
     def _readable(self) -> None:
-        if not self.shaken:
+        if self.shaken:
+            self._take()
+        else:
             self._shake()
-            return
-        while not self.closed:
-            try:
-                chunk = self._sock.recv(_CHUNK)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except OSError as error:
-                self.close(_reason(error))
-                return
-            if not chunk:
-                self.close("it ended in the middle of a frame" if self._came else "")
-                return
+
+    def _take(self) -> bool:
+        """Take in one record, and return whether there was one."""
+        try:
+            chunk = self._sock.read(_RECORD_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            self.close(_reason(error))
+            return False
+        if chunk:
             self._came += chunk
             self._deliver()
-            if self.closed or not self._sock.pending():
-                return
+        else:
+            self.close("it ended in the middle of a frame" if self._came else "")
+        return bool(chunk)
 
     def _deliver(self) -> None:
         while len(self._came) >= _HEAD.size and not self.closed:

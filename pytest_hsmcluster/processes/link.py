@@ -60,6 +60,14 @@ class Link:
             self._wait(lambda: bool(self._port), "did not come up")
         return self._port
 
+    def check_process(self) -> None:
+        """Refuse to act in a process that was forked from the one to which it is told.
+
+        Raises:
+            UsageError: this is such a process.
+        """
+        self._reactor.check_process()
+
     def start(self, folder: Path, begin: control.Begin) -> None:
         """Start a process; what it needs first is on its way when this returns.
 
@@ -67,7 +75,7 @@ class Link:
             folder: which is not to outlive the test process.
             begin: what it needs first.
         """
-        self._reactor.check_process()
+        self.check_process()
         self._child = fork(folder)
         self._pipe = Pipe(self._child.end, control.decode_telling)
         self._port = 0
@@ -76,7 +84,7 @@ class Link:
 
     def tell(self, order: Any) -> None:
         """Send an order whose answer does not matter; a stopped process gets it when it goes on."""
-        self._reactor.check_process()
+        self.check_process()
         if self.frozen:
             self._held_back.append(order)  # the pipe has little room, and nobody makes any
         elif self._pipe is not None:
@@ -114,12 +122,7 @@ class Link:
         self.tell(make(self._number))
 
     def hear(self) -> None:
-        """Take in what has come, without waiting.
-
-        Raises:
-            UsageError: this process was forked from the one to which it is told.
-        """
-        self._reactor.check_process()
+        """Take in what has come, without waiting."""
         pipe = self._pipe
         if pipe is None:
             return
@@ -174,7 +177,7 @@ class Link:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
-        self._reactor.check_process()
+        self.check_process()
         try:
             signal.pidfd_send_signal(self._child.fd, number)
         except ProcessLookupError:
@@ -182,6 +185,7 @@ class Link:
 
     def _wait(self, come: Callable[[], bool], what: str) -> None:
         """Hear until something has come, or the process has ended."""
+        self.check_process()
         while not come() and self._pipe is not None:
             ready = select.poll()
             ready.register(self._pipe.fileno(), select.POLLIN)

@@ -273,6 +273,7 @@ class HsmMirror(Hsm):
                     raise
 
     def _catch_up(self) -> None:
+        self.link.check_process()
         with self.scheduler.alone:
             self.link.hear()
 
@@ -296,10 +297,10 @@ class HsmMirror(Hsm):
             self._home.broke(self, message.trace)
 
     def _reached(self, fact: control.Reached) -> None:
-        at_ns, append = self.scheduler.now_ns, self.journal.append
-        who = fact.op_name, fact.command, self.id, fact.client, fact.user, fact.key
+        append, now_ns, id = self.journal.append, self.scheduler.now_ns, self.id
+        op, name, command, client, user, key = fact.op, fact.op_name, fact.command, fact.client, fact.user, fact.key
         for point in fact.points:
-            append((_REACH, at_ns, fact.op, _POINTS[point], *who))
+            append((_REACH, now_ns, op, _POINTS[point], name, command, id, client, user, key))
 
     def _held_fact(self, fact: control.Held) -> None:
         register, key, cause = self.register, key_of(fact.key), Cause(fact.cause)

@@ -82,7 +82,6 @@ class ProcessNetwork(Network):
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""
-        self._reactor.check_process()
         hsm.inflight[call] = None
         connection: Connection | None = None
         spoiled = False

@@ -46,7 +46,10 @@ class Pace(Protocol):
         """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
 
     def look(self) -> bool:
-        """Hand over what has come in from outside, and return whether there was something."""
+        """Hand over what has come in from outside, and return whether there was something; the caller drives."""
+
+    def enter(self, scheduler: Scheduler) -> None:
+        """Begin to drive a scheduler, and have it catch up with real time and what has come in from outside."""
 
 
 class HsmClock:

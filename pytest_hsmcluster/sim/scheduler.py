@@ -199,10 +199,9 @@ class Scheduler:
         self._latest_nap_ns = max(self._latest_nap_ns, until_ns)
 
     def rise(self, who: object) -> None:
-        """Note that somebody waits in real time no longer."""
-        with self.alone:
-            if self._naps.pop(who, None) is not None:
-                self._latest_nap_ns = max([until_ns for until_ns, _ in self._naps.values()], default=0)
+        """Note that somebody waits in real time no longer; to be called alone, as all that changes this world."""
+        if self._naps.pop(who, None) is not None:
+            self._latest_nap_ns = max([until_ns for until_ns, _ in self._naps.values()]) if self._naps else 0
 
     # -- flows ----------------------------------------------------------------
 
@@ -262,6 +261,13 @@ class Scheduler:
     def advance_to(self, instant_ns: int) -> None:
         """Do all that is due up to an instant, background included, and set the clock to it."""
         self.enter()
+        try:
+            self.drive_to(instant_ns)
+        finally:
+            self.leave()
+
+    def drive_to(self, instant_ns: int) -> None:
+        """Do what `advance_to` does, where the caller drives already."""
         horizon_ns, self.horizon_ns = self.horizon_ns, instant_ns
         try:
             while (due_ns := self.next_due_ns()) is not None and due_ns <= instant_ns:
@@ -269,7 +275,6 @@ class Scheduler:
             self.now_ns = max(self.now_ns, instant_ns)
         finally:
             self.horizon_ns = horizon_ns
-            self.leave()
 
     def enter(self) -> None:
         """Begin to drive, once no other thread does; `leave` ends it.

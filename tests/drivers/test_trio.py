@@ -436,6 +436,10 @@ class MockPace:
     def look(self):
         return False
 
+    def enter(self, scheduler):
+        scheduler.enter()
+        scheduler.drive_to(self.reached_ns())
+
 
 @pytest.fixture
 def clock():
