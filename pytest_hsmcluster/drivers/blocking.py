@@ -1,5 +1,6 @@
 """How does a plain function call wait for a flow?"""
 
+from collections.abc import Callable
 from threading import get_ident
 from typing import TypeVar, cast
 
@@ -23,6 +24,7 @@ class BlockingDriver:
     def __init__(self, scheduler: Scheduler, pace: Pace | None = None) -> None:
         self._scheduler = scheduler
         self._pace = pace
+        self._drive = _at_once if pace is None else pace.drive
 
     def run(self, flow: Flow[T], lane: int, what: str) -> T:
         """Return what the flow returns, or raise what it raises.
@@ -42,14 +44,21 @@ class BlockingDriver:
             if due_ns is not None and due_ns <= scheduler.now_ns:
                 task = scheduler.spawn(flow, lane, what)
             else:
-                try:
-                    wait = next(flow)
-                except StopIteration as end:
-                    return cast(T, end.value)
-                task = scheduler.adopt(flow, wait, lane, what)
-            return cast(T, self._drive(task))
-        finally:
+                task = scheduler.adopt(flow, next(flow), lane, what)
+        except StopIteration as end:
             scheduler.leave()
+            return cast(T, end.value)
+        except BaseException:
+            scheduler.leave()
+            raise
+        task.collect = _collected
+        try:
+            self._drive(scheduler, lambda: task.done)
+        except BaseException:
+            with scheduler.alone:
+                scheduler.end(task)
+            raise
+        return cast(T, task.result())
 
     def wait(self, duration_ns: int) -> bool:
         """Let an actor wait for so much time to pass in every world, and return whether the caller is one."""
@@ -71,20 +80,16 @@ class BlockingDriver:
             company.join(self._scheduler)
         return company
 
-    def _drive(self, task: Task) -> object:
-        task.collect = _collected
-        scheduler = self._scheduler
-        try:
-            if self._pace is not None:
-                self._pace.drive(scheduler, lambda: task.done)
-            while not task.done:
-                if scheduler.idle:
-                    raise Stuck(scheduler.who_waits())
-                scheduler.step()
-        except BaseException:
-            scheduler.end(task)
-            raise
-        return task.result()
+
+def _at_once(scheduler: Scheduler, done: Callable[[], bool]) -> None:
+    """Step a scheduler that the caller drives until `done()`, and drive it no longer: no real time has to pass."""
+    try:
+        while not done():
+            if scheduler.idle:
+                raise Stuck(scheduler.who_waits())
+            scheduler.step()
+    finally:
+        scheduler.leave()
 
 
 def _collected(task: Task) -> None:

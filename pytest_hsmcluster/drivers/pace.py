@@ -94,16 +94,19 @@ class RealPace:
         return True
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
-        """Step a scheduler, whose turn the caller has, until `done()`.
+        """Step a scheduler that the caller drives until `done()`, and drive it no longer.
 
         Raises:
             Stuck: nothing can happen any more.
         """
-        while not done():
-            if scheduler.idle:
-                raise Stuck(scheduler.who_waits())
-            self.wait_until(scheduler.next_due_ns() or 0)
-            scheduler.step()
+        try:
+            while not done():
+                if scheduler.idle:
+                    raise Stuck(scheduler.who_waits())
+                self.wait_until(scheduler.next_due_ns() or 0)
+                scheduler.step()
+        finally:
+            scheduler.leave()
 
     def fileno(self) -> int | None:
         """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""

@@ -127,32 +127,33 @@ class Reactor(RealPace):
         self.check_process()
         scheduler = self._scheduler
         scheduler.enter()
+        come = scheduler.at(instant_ns, _nothing)
         try:
-            come = scheduler.at(instant_ns, _nothing)
-            try:
-                self.drive(scheduler, lambda: come.action is None)
-            finally:
-                scheduler.cancel(come)
+            self.drive(scheduler, lambda: come.action is None)
         finally:
-            scheduler.leave()
+            with scheduler.alone:
+                scheduler.cancel(come)
         return True
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
-        """Step the scheduler, whose turn the caller has, until `done()`; others have their turns while it waits.
+        """Step a scheduler that the caller drives until `done()`, and drive it no longer; others do while it waits.
 
         Raises:
             Stuck: nothing can ever come.
             UsageError: the world ended meanwhile.
         """
+        drives = True
         try:
-            while not done():
+            while drives and not done():
                 if self._led:
-                    self._follow(done)
+                    drives = self._follow(done)
                 else:
                     self._lead(done)
         finally:
-            if not self._led:
-                self._pass_on()
+            if drives:
+                if not self._led:
+                    self._pass_on()
+                scheduler.leave()
 
     def close(self) -> None:
         """Watch nothing any more; whoever waits is told."""
@@ -215,17 +216,25 @@ class Reactor(RealPace):
                 if self._closed:
                     self._dismantle()
 
-    def _follow(self, done: Callable[[], bool]) -> None:
-        """Sleep until the call has ended, or the lead is free."""
+    def _follow(self, done: Callable[[], bool]) -> bool:
+        """Sleep until the call has ended, or the lead is free, and return whether the caller drives again.
+
+        Whoever has got what it waited for does not: it would only stand in the way.
+        """
         sleeper = _Sleeper(done)
         self._sleepers.append(sleeper)
         self._scheduler.leave()  # from here on it may be awakened, and be interrupted as well
         try:
             sleeper.sleep()
-        finally:
+            if done() and not self._scheduler.ended:
+                return False
+        except BaseException:
             self._scheduler.come_back()
             if sleeper in self._sleepers:
                 self._sleepers.remove(sleeper)
+            raise
+        self._scheduler.come_back()
+        return True
 
     def _pass_on(self) -> None:
         """The lead is free: awaken those whose calls have ended, and one more, who leads."""

@@ -40,7 +40,7 @@ class Pace(Protocol):
         """Return when real time has come to a simulated instant, or something has come in; whether the former."""
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
-        """Step a scheduler, whose turn the caller has, until `done()`."""
+        """Step a scheduler that the caller drives until `done()`, and drive it no longer."""
 
     def fileno(self) -> int | None:
         """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
