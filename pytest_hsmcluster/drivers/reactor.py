@@ -36,6 +36,9 @@ class Reactor(RealPace):
     Args:
         scheduler: whose time it is.
         rate: simulated seconds a real one.
+
+    Attributes:
+        looks: how often it has asked the system what has come in.
     """
 
     def __init__(self, scheduler: Scheduler, rate: float = 1.0) -> None:
@@ -44,6 +47,7 @@ class Reactor(RealPace):
         self._owner = os.getpid()
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}
+        self.looks = 0
         self._watches = self._watches_seen = 0
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -256,6 +260,7 @@ class Reactor(RealPace):
         """
         if self._closed:
             raise UsageError("this cluster is closed: nobody waits there any more; each test has its own")
+        self.looks += 1
         self._watches_seen = self._watches
         return self._epoll.poll(longest_s)
 
@@ -268,7 +273,7 @@ class Reactor(RealPace):
         if came:
             due_ns, reached_ns = scheduler.next_due_ns(), self.reached_ns()
             scheduler.now_ns = max(scheduler.now_ns, reached_ns if due_ns is None else min(due_ns, reached_ns))
-        for fd, events in came:
+        for fd, events in reversed(came):  # an answer first: whoever takes it hears what was told before it
             watched = self._watched.get(fd)
             if watched is None or watched.number > self._watches_seen:
                 # The bell, or a number that belongs to something else by now, of which nothing has been seen yet.

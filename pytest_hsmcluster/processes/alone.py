@@ -140,9 +140,9 @@ class Reporter:
         last = self._last
         goes_on = self._caller is call and bool(self.facts) and self.facts[-1] is last
         if goes_on and last.user == call.user and last.key == call.key:
-            last.points.append(point)
+            last.points.append(point._value_)
             return
-        self._last = Reached([point], call.op, call.op_name, call.command, call.client, call.user, call.key)
+        self._last = Reached([point._value_], call.op, call.op_name, call.command, call.client, call.user, call.key)
         self._caller = call
         self.facts.append(self._last)
 

@@ -37,7 +37,7 @@ class Link:
         self._heard = heard
         self._child: Child | None = None
         self._pipe: Pipe | None = None
-        self._number = 0
+        self._number = self._looks = 0
         self._done: dict[int, Done | None] = {}
         self._held_back: list[Any] = []
         self._port = 0
@@ -79,7 +79,7 @@ class Link:
         self._child = fork(folder)
         self._pipe = Pipe(self._child.end, control.decode_telling)
         self._port = 0
-        self._reactor.watch(self._pipe.fileno(), self.hear)
+        self._reactor.watch(self._pipe.fileno(), self._readable)
         self._pipe.send(begin)
 
     def tell(self, order: Any) -> None:
@@ -123,6 +123,7 @@ class Link:
 
     def hear(self) -> None:
         """Take in what has come, without waiting."""
+        self._looks = self._reactor.looks
         pipe = self._pipe
         if pipe is None:
             return
@@ -174,6 +175,11 @@ class Link:
                 self.tell(order)
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        """Take in what the reactor has seen, unless that was done since it looked."""
+        if self._looks != self._reactor.looks:
+            self.hear()
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
