@@ -5,8 +5,8 @@ it waits until the next timer is due or something can be read, and hands that to
 
 Several threads may wait at once.  One of them leads: it waits for all and does what is due; the others sleep.  Each
 is awakened when its own call has ended, and one of them when the lead is free.  Awakening a thread is the dearest
-thing here, and worse while others run: they would fight for the interpreter's lock.  So the leader first does all
-that can be done, and awakens the others when it has to wait itself.
+thing here, and worse while others run: they would fight for the interpreter's lock.  So the leader first does what
+is due, and awakens the others when it has to wait itself.
 """
 
 import os
@@ -25,9 +25,6 @@ LONGEST_NAP_S = 60.0
 
 STEPS_AT_ONCE = 100
 """Steps after which the leader looks what has come in, even if more is due."""
-
-LOOKS_AT_ONCE = 20
-"""Looks that find something after which the leader awakens the others, even if there is more."""
 
 
 class Reactor(RealPace):
@@ -156,7 +153,7 @@ class Reactor(RealPace):
         finally:
             if drives:
                 if not self._led:
-                    self._pass_on()
+                    self._awaken(to_lead=1)
                 scheduler.leave()
 
     def close(self) -> None:
@@ -177,7 +174,7 @@ class Reactor(RealPace):
 
     def _lead(self, done: Callable[[], bool]) -> None:
         """Do what is due and wait for what comes, until the leader's own call has ended."""
-        scheduler, steps, looks = self._scheduler, 0, 0
+        scheduler, steps = self._scheduler, 0
         self._led = True
         try:
             while not done():
@@ -190,16 +187,8 @@ class Reactor(RealPace):
                     scheduler.step()
                     continue
                 steps = 0
-                finished = [sleeper for sleeper in self._sleepers if sleeper.done()]
-                if (finished or early_s <= 0) and looks < LOOKS_AT_ONCE and self._hand_over(self._poll(0)):
-                    looks += 1
-                    continue
-                looks = 0
-                for sleeper in finished:
-                    self._sleepers.remove(sleeper)
-                    sleeper.wake()
-                if early_s > 0:
-                    self._hand_over(self._wait(due_ns, early_s))
+                self._awaken()
+                self._hand_over(self._wait(due_ns, early_s) if early_s > 0 else self._poll(0))
         finally:
             self._led = False
 
@@ -240,13 +229,12 @@ class Reactor(RealPace):
         self._scheduler.come_back()
         return True
 
-    def _pass_on(self) -> None:
-        """The lead is free: awaken those whose calls have ended, and one more, who leads."""
-        leads = False
+    def _awaken(self, *, to_lead: int = 0) -> None:
+        """Awaken those whose calls have ended, and so many of the others, who are to lead."""
         for sleeper in self._sleepers.copy():
             ended = sleeper.done()
-            if ended or not leads:
-                leads = leads or not ended
+            if ended or to_lead:
+                to_lead -= not ended
                 self._sleepers.remove(sleeper)
                 sleeper.wake()
 
