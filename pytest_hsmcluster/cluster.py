@@ -38,10 +38,11 @@ from .service.accounts import Accounts, UserType, account
 from .service.administration import Administration
 from .service.backup import Backup
 from .service.cloning import copy_key
-from .service.hsm import Hsm, World
+from .service.hsm import Hsm
 from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
+from .service.world import World
 from .sim.clock import HsmClock, Pace, to_ns
 from .sim.entropy import Entropy
 from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler

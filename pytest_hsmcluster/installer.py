@@ -13,7 +13,8 @@ from .faults.spec import Fault, parse_fault, parse_spec
 from .faults.when import When
 from .hardships import DURING, Hardship, ScenarioKind
 from .service.service import Service
-from .sim.scheduler import SERVICE_LANE, Timer
+from .sim.scheduler import SERVICE_LANE
+from .sim.task import Timer
 
 
 @one_at_a_time

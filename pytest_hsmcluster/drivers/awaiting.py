@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
-from ..sim.scheduler import Scheduler, Task
+from ..sim.scheduler import Scheduler
+from ..sim.task import Task
 from .actors import Actor
 from .company import AT_WORK
 from .pace import check_ticks, enter

@@ -7,7 +7,8 @@ from typing import TypeVar, cast
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
-from ..sim.scheduler import Scheduler, Task
+from ..sim.scheduler import Scheduler
+from ..sim.task import Task
 from .company import AT_WORK, Company
 from .pace import enter
 

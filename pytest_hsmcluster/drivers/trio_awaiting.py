@@ -22,7 +22,8 @@ import trio.testing
 from ..errors import Stuck, UsageError
 from ..sim.clock import Pace
 from ..sim.flow import Flow
-from ..sim.scheduler import Scheduler, Task
+from ..sim.scheduler import Scheduler
+from ..sim.task import Task
 from .company import AT_WORK
 from .pace import check_ticks, enter
 from .trio_family import Family, Kin

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..sim.scheduler import Scheduler, Timer
+from ..sim.scheduler import Scheduler
+from ..sim.task import Timer
 
 
 class _World(NamedTuple):

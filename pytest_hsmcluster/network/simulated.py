@@ -9,8 +9,9 @@ from ..faults.injector import Injection
 from ..faults.points import Point
 from ..service.calls import Call
 from ..service.commands import ExtractMasked, InsertMasked
-from ..service.hsm import Hsm, World
+from ..service.hsm import Hsm
 from ..service.trouble import ConnectionReset, MessageLost
+from ..service.world import World
 from ..sim.flow import Flow
 
 BOTH = "both"

@@ -7,51 +7,21 @@ There is one set of faults, and it is in the test process: where one may strike,
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
-
-import msgspec
+from typing import Any
 
 from ..errors import ClusterError, KeyCapacityReached
-from ..faults.effects import Fail
-from ..faults.points import Point
-from ..history.events import Cause, Kind, Record
-from ..keys.masking import MaskedKey
-from ..keys.material import Material
+from ..history.events import Cause
 from ..service.accounts import Account, Accounts, UserType
 from ..service.audit import RESPONSES, Opcode
 from ..service.calls import Call
 from ..service.commands import masked, unmasked
-from ..service.hsm import Hsm, World
+from ..service.hsm import Hsm
 from ..service.keystore import StoredKey, disk_full
-from ..service.register import Register
-from ..sim.flow import Flow, Signal
+from ..service.world import World
 from ..sim.scheduler import FOREVER_NS, Scheduler
-from .codec import record_of
-from .control import (
-    Asking,
-    Changed,
-    Closed,
-    Fact,
-    Failures,
-    Fate,
-    Gone,
-    Held,
-    Locked,
-    Logged,
-    Opened,
-    Pipe,
-    Reached,
-    Report,
-    Shared,
-    Tombstoned,
-)
+from .control import Changed, Closed, Fact, Failures, Gone, Held, Logged, Opened, Report, Shared, Tombstoned, encode
 from .database import Database, DiskFull
-
-if TYPE_CHECKING:
-    from ..faults.injector import Injection
-
-_encode = msgspec.msgpack.Encoder().encode
+from .reporter import Reporter
 
 Keys = dict[int, StoredKey]
 Saved = tuple[list[Fact], Keys, Keys]
@@ -64,153 +34,6 @@ class RealScheduler(Scheduler):
     def ahead(self, duration_ns: int, limit_ns: int = FOREVER_NS) -> bool:
         """Go on at once only where there is nothing to wait for."""
         return duration_ns == 0
-
-
-class Block(Register):
-    """A register of one incarnation of one HSM: it has a block of handles to itself.
-
-    The test process alone knows which birth is the cluster's first, second, …: here a key has its handle for a name.
-    """
-
-    def __init__(self, first_handle: int) -> None:
-        super().__init__()
-        self._next_handle = first_handle
-
-    def birth(self, mat: str, handle: int | None = None) -> tuple[int, str]:
-        """Return handle and name of a new key."""
-        number = self._next_handle
-        self._next_handle += 1
-        return number, _name(number)
-
-    def material(self, material: Material) -> str:
-        """Return what is equal for equal key material."""
-        return self.fingerprint(material).hex()
-
-    def name_of(self, masked: MaskedKey) -> str:
-        """Return the name of a key that comes as a masked object."""
-        return _name(masked.handle)
-
-    def mat_of(self, masked: MaskedKey) -> str:
-        """Return what is equal for equal key material."""
-        return self.material(masked.material)
-
-
-class Reporter:
-    """Collects facts until they are told.  It stands where the journal stands in the test process.
-
-    Attributes:
-        facts: not told yet.
-    """
-
-    def __init__(self, pipe: Pipe) -> None:
-        self.facts: list[Fact] = []
-        self.hsm: Hsm | None = None
-        self._pipe = pipe
-        self._caller: Call | None = None
-        self._last = Reached([], 0, None, None, None, None, None)
-
-    def append(self, record: Record) -> None:
-        """Take what would be a line of the journal."""
-        kind, fields = record[0], record[2:]
-        if kind == Kind.HELD:
-            op, _, _, handle, cause = fields[:5]
-            assert self.hsm is not None, "keys come to an HSM"
-            key = self.hsm.store.keys[handle]
-            self.facts.append(Held(op, cause, fields[-1], bytes.fromhex(key.mat), record_of(key)))
-        elif kind == Kind.GONE:
-            op, _, _, handle, cause = fields
-            self.facts.append(Gone(op, str(cause), handle))
-        elif kind == Kind.TOMBSTONED:
-            op, _, _, handle, cause = fields
-            self.facts.append(Tombstoned(op, str(cause), handle))
-        elif kind == Kind.ATTRIBUTE:
-            op, _, name, attribute, value = fields
-            self.facts.append(Changed(op, _handle(name), attribute, value))
-        elif kind == Kind.SHARE:
-            op, _, name, user, shared = fields
-            self.facts.append(Shared(op, _handle(name), user, shared))
-        elif kind == Kind.USER:
-            op, _, user, type_, _ = fields
-            self.facts.append(Locked(op, user, type_))
-        else:
-            raise AssertionError(f"an HSM alone writes no {kind}")
-
-    def passed(self, point: Point, call: Call) -> None:
-        """Take that a call passed a point; most often it passed another one just before."""
-        last = self._last
-        goes_on = self._caller is call and bool(self.facts) and self.facts[-1] is last
-        if goes_on and last.user == call.user and last.key == call.key:
-            last.points.append(point._value_)
-            return
-        self._last = Reached([point._value_], call.op, call.op_name, call.command, call.client, call.user, call.key)
-        self._caller = call
-        self.facts.append(self._last)
-
-    def flush(self) -> None:
-        """Tell what there is to tell."""
-        if self.facts:
-            facts, self.facts = self.facts, []
-            self._pipe.send(Report(0, facts))
-
-    def tell(self, number: int, facts: list[Fact], before: list[Fact]) -> None:
-        """Tell facts that are on the disk, and what came before them."""
-        self.facts = []
-        self._pipe.send(Report(number, before + facts))
-
-
-class Question:
-    """What an armed point answers instead of an injection: ask the test process."""
-
-    __slots__ = ("point",)
-
-    def __init__(self, point: Point) -> None:
-        self.point = point
-
-
-class Asker:
-    """Stands where `Faults` and `Trouble` stand in the test process, and asks them.
-
-    Attributes:
-        armed: points at which a fault may strike.
-        numbers: the request that each call came with.
-    """
-
-    def __init__(self, pipe: Pipe, reporter: Reporter, sdk: int) -> None:
-        self.armed: frozenset[str] = frozenset()
-        self.numbers: dict[Call, int] = {}
-        self._pipe = pipe
-        self._reporter = reporter
-        self._sdk = sdk
-        self._waiting: dict[int, Signal] = {}
-        self._asked = 0
-
-    def reach(self, point: Point, call: Call) -> "Injection | None":
-        """Note that a point is passed, or return a question where a fault may strike."""
-        if point in self.armed:
-            return cast("Injection", Question(point))
-        self._reporter.passed(point, call)
-        return None
-
-    def strike(self, question: Question, call: Call, *, done: bool = False) -> Flow[None]:
-        """Wait for the fate of a request, and meet it.  A kill needs no words.
-
-        Raises:
-            ClusterError: an injected error.
-        """
-        self._asked += 1
-        number, fate_known = self._asked, Signal(f"the fate of {call.command} at {question.point}")
-        self._waiting[number] = fate_known
-        self._reporter.flush()
-        self._pipe.send(Asking(number, self.numbers[call], question.point, done))
-        fate: Fate = yield fate_known
-        if fate.delay_ns:
-            yield fate.delay_ns
-        if fate.error is not None:
-            raise Fail(fate.error).error(hsm=call.hsm, outcome="info" if done else "fail", sdk=self._sdk)
-
-    def meet(self, fate: Fate, scheduler: Scheduler) -> None:
-        """Let a request go on to its fate."""
-        scheduler.fire(self._waiting.pop(fate.number), fate)
 
 
 class HsmAlone(Hsm):
@@ -338,7 +161,7 @@ class HsmAlone(Hsm):
 
     def _sealed(self, number: int, facts: list[Fact]) -> bytes:
         """Return a report as it lies on the disk: keys that came are in it."""
-        return self.masking_key.seal(_encode(Report(number, facts)))
+        return self.masking_key.seal(encode(Report(number, facts)))
 
     def _begin(self) -> Saved:
         """Return what there is, for `_take_back`, and let facts of one command gather."""
@@ -400,21 +223,8 @@ class HsmAlone(Hsm):
         )
 
 
-def adopted(key: StoredKey) -> StoredKey:
-    """Return a key of the test process under the names that an HSM alone gives."""
-    return replace(key, name=_name(key.handle), mat=Register.fingerprint(key.material).hex())
-
-
 def _touched(fact: Fact) -> int | None:
     """Return the handle of the key that a fact changed, or None."""
     if isinstance(fact, Held):
         return fact.key.handle
     return fact.handle if isinstance(fact, Gone | Tombstoned | Changed | Shared) else None
-
-
-def _name(handle: int) -> str:
-    return f"key-{handle}"
-
-
-def _handle(name: str) -> int:
-    return int(name[4:])

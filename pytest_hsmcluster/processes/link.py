@@ -11,7 +11,8 @@ from ..drivers.reactor import Reactor
 from ..errors import ClusterError, HsmUnavailable
 from . import control
 from .codec import decode_answer
-from .control import Done, Order, Pipe, Ready
+from .control import Done, Order, Ready
+from .pipe import Pipe
 from .spawner import Child, fork
 
 PATIENCE_S = 30.0

@@ -15,8 +15,9 @@ from ..errors import ClusterError, HsmUnavailable
 from ..faults.points import Point
 from ..history.events import BIRTHS, Cause, Kind
 from ..service.accounts import Accounts
-from ..service.hsm import Hsm, HsmState, Session, World
+from ..service.hsm import Hsm, HsmState, Session
 from ..service.keystore import KeyStore, StoredKey
+from ..service.world import World
 from . import control
 from .codec import key_of, record_of
 from .database import DeadDisk

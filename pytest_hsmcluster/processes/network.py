@@ -19,9 +19,10 @@ from ..faults.effects import Corrupt
 from ..faults.points import Point
 from ..network.simulated import Network, Peer, Silence
 from ..service.calls import Call
-from ..service.hsm import Hsm, World
+from ..service.hsm import Hsm
 from ..service.keystore import StoredKey
 from ..service.trouble import ConnectionReset, MessageLost
+from ..service.world import World
 from ..sim.clock import Pace
 from ..sim.flow import Flow, Signal
 from .certificates import server_name

@@ -20,8 +20,9 @@ from ..faults.injector import Injection
 from ..faults.points import Point
 from ..service.accounts import Accounts
 from ..service.calls import Call
-from ..service.hsm import HsmState, World
+from ..service.hsm import HsmState
 from ..service.trouble import ConnectionReset, MessageLost
+from ..service.world import World
 from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .certificates import activate, client_context

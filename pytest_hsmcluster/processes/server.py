@@ -22,18 +22,21 @@ from ..keys.source import KeySource, SeededSource, SystemSource
 from ..service.accounts import Account, Accounts, UserType
 from ..service.calls import Call
 from ..service.commands import change_attribute
-from ..service.hsm import World
 from ..service.trouble import Trouble
+from ..service.world import World
 from ..sim.clock import NS
 from ..sim.entropy import Stream
 from ..sim.flow import Flow
 from . import control
-from .alone import Asker, Block, HsmAlone, RealScheduler, Reporter, adopted
+from .alone import HsmAlone, RealScheduler
+from .asker import Asker
+from .block import Block, adopted
 from .certificates import Identity, server_context
 from .codec import Malformed, decode_request, encode_answer, key_of
-from .control import Pipe
 from .database import Database
 from .line import PROTOCOL, Frame, Line
+from .pipe import Pipe
+from .reporter import Reporter
 
 LANE = 2
 HANDSHAKE_S = 30

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ..sim.scheduler import FOREVER_NS, Task
+from ..sim.scheduler import FOREVER_NS
+from ..sim.task import Task
 
 if TYPE_CHECKING:
     from .commands import Command

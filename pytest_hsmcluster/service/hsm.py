@@ -1,30 +1,23 @@
 """What is one HSM, and how does it serve one request?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from ..errors import ClusterError, HsmBusy, KeyCapacityReached, LoginFailed, NotLoggedIn, SessionLimitReached
-from ..faults.injector import Faults
 from ..faults.points import Point
 from ..history.events import Cause, Kind
-from ..history.journal import Journal
 from ..keys.attributes import Attributes
-from ..keys.masking import MaskingKey
 from ..keys.material import Material
-from ..keys.source import KeySource
 from ..sim.flow import Flow, Signal
-from ..sim.scheduler import Scheduler
 from .accounts import Accounts, UserType
 from .audit import RESPONSES, AuditEntry, AuditRecord, Opcode, entries
 from .calls import Call
 from .commands import denied, not_here
 from .keystore import KeyStore, StoredKey, disk_full
-from .profile import Profile
-from .register import Register
-from .trouble import Trouble
+from .world import World
 
 
 class HsmState(StrEnum):
@@ -43,61 +36,6 @@ class Session:
 
     number: int
     user: str
-
-
-class World:
-    """What all HSMs of a cluster share: time, journal, numbers, faults, keys' origin."""
-
-    __slots__ = (
-        "deleted",
-        "faults",
-        "journal",
-        "linked",
-        "masking_key",
-        "profile",
-        "register",
-        "scheduler",
-        "source",
-        "touched",
-        "trouble",
-    )
-
-    def __init__(
-        self,
-        profile: Profile,
-        scheduler: Scheduler,
-        journal: Journal,
-        faults: Faults,
-        register: Register,
-        source: KeySource,
-        masking_key: MaskingKey,
-    ) -> None:
-        self.profile = profile
-        self.scheduler = scheduler
-        self.journal = journal
-        self.faults = faults
-        self.register = register
-        self.source = source
-        self.masking_key = masking_key
-        self.trouble = Trouble(scheduler, profile)
-        # Handles of token keys that may not be on every HSM: what the next sweep looks at.
-        self.touched: dict[int, None] = {}
-        # Handles of keys that some HSM removed because the application asked for it.
-        self.deleted: dict[int, None] = {}
-        # Whether two HSMs can reach each other; the network says.
-        self.linked: Callable[[str, str], bool] = _everybody
-
-    def touch(self, handle: int) -> None:
-        self.touched[handle] = None
-
-    def unplug(self) -> None:
-        """Let go of who was plugged in: without circles a closed cluster is freed at once, by no garbage collector.
-
-        A campaign makes a thousand clusters a second, and what a collection costs depends on all else that is imported.
-        """
-        del self.trouble.power
-        self.linked = _everybody
-        self.faults.let_go()
 
 
 class Hsm:
@@ -444,8 +382,3 @@ class Hsm:
         ]
         for key, tombstoned in sorted(held, key=lambda pair: pair[0].handle):
             yield key.name, key.handle, key.token, tombstoned
-
-
-def _everybody(sender: str, receiver: str) -> bool:
-    """Nothing is cut."""
-    return True

@@ -17,7 +17,8 @@ from ..sim.flow import Flow
 from ..sim.scheduler import SERVICE_LANE
 from .calls import Call
 from .commands import masked, unmasked
-from .hsm import Hsm, HsmState, World
+from .hsm import Hsm, HsmState
+from .world import World
 
 
 class Sweep:

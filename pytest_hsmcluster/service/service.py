@@ -14,9 +14,10 @@ from .accounts import Accounts
 from .audit import Opcode
 from .backup import Backup, take
 from .calls import Call
-from .hsm import Hsm, HsmState, World
+from .hsm import Hsm, HsmState
 from .keystore import StoredKey
 from .replication import Sweep
+from .world import World
 
 MAX_HSMS = 28
 """HSMs per cluster (AWS CloudHSM User Guide, "Quotas")."""

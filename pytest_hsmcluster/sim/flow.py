@@ -12,7 +12,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from .scheduler import Task
+    from .task import Task
 
 T = TypeVar("T")
 

@@ -48,7 +48,7 @@ DOORS = {
     "multiprocessing": (),
     "subprocess": ("processes/spawner.py", "toxiproxy/starting.py"),
     "signal": ("processes/guard.py", "processes/link.py", "processes/spawner.py"),
-    "select": ("drivers/reactor.py", "processes/control.py", "processes/link.py"),
+    "select": ("drivers/reactor.py", "processes/pipe.py", "processes/link.py"),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
     "socket": ("pkcs11/server.py", "toxiproxy/server.py", *SOCKETS),
     "ssl": ("processes/certificates.py", "processes/line.py", "processes/rack.py"),

@@ -10,14 +10,17 @@ from pytest_hsmcluster.history.events import Kind
 from pytest_hsmcluster.keys.masking import MaskingKey
 from pytest_hsmcluster.keys.source import SystemSource
 from pytest_hsmcluster.processes import control
-from pytest_hsmcluster.processes.alone import Asker, Block, HsmAlone, RealScheduler, Reporter
-from pytest_hsmcluster.processes.control import Pipe
+from pytest_hsmcluster.processes.alone import HsmAlone, RealScheduler
+from pytest_hsmcluster.processes.asker import Asker
+from pytest_hsmcluster.processes.block import Block
 from pytest_hsmcluster.processes.database import Database, DeadDisk, DiskFull
+from pytest_hsmcluster.processes.pipe import Pipe
+from pytest_hsmcluster.processes.reporter import Reporter
 from pytest_hsmcluster.service.accounts import Accounts, UserType, account
 from pytest_hsmcluster.service.calls import Call
 from pytest_hsmcluster.service.commands import DeleteKey, GenerateKey, GenerateKeyPair, Login, SetAttribute, ShareKey
-from pytest_hsmcluster.service.hsm import World
 from pytest_hsmcluster.service.profile import STANDARD
+from pytest_hsmcluster.service.world import World
 
 PASSWORD = "password-of-zoe"
 INSTANT = STANDARD.overridden({"wire_ns": 0, "execute_ns": 0, "clone_ns": 0})
