@@ -32,7 +32,7 @@ THREADS += ("pkcs11/server.py", "drivers/reactor.py", "processes/spawner.py")
 THREADS += ("toxiproxy/server.py",)  # a lock: connections are opened on whatever thread
 THREADS += ("toxiproxy/starting.py",)  # the system kills the server with the thread that has started it
 
-SOCKETS = tuple(f"processes/{name}.py" for name in ("control", "line", "network", "server", "spawner"))
+SOCKETS = tuple(f"processes/{name}.py" for name in ("line", "network", "pipe", "server", "spawner"))
 
 DOORS = {
     "time": ("drivers/pace.py", "apptime/clocks.py", "apptime/dates.py", "apptime/neighbours.py"),
