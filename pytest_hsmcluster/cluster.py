@@ -13,17 +13,17 @@ from .apptime.apptime import AppTime
 from .arguments import ClientSettings, check_profile, check_run, check_shape, pace_of
 from .chaos import Chaos
 from .checkers.check import HsmCheck
+from .client.applications import Applications
 from .client.awaiting import AsyncClient
 from .client.blocking import Client
 from .client.handles import KeyHandle, check_handle, handle_of
 from .client.operations import Operations
-from .client.process import Process
 from .client.sites import Sites
 from .drivers.actors import Order
 from .drivers.awaiting import AwaitingDriver
 from .drivers.blocking import BlockingDriver
 from .drivers.turnstile import Turnstile
-from .errors import SessionLimitReached, UsageError
+from .errors import UsageError
 from .faults.injector import Faults
 from .history.events import Kind
 from .history.history import History
@@ -34,7 +34,7 @@ from .keys.source import KeySource, SeededSource, SystemSource
 from .network.simulated import Network
 from .pkcs11.library_client import LibraryClient
 from .pkcs11.token import Token
-from .service.accounts import Accounts, UserType, account
+from .service.accounts import first_accounts
 from .service.administration import Administration
 from .service.backup import Backup
 from .service.cloning import copy_key
@@ -45,7 +45,7 @@ from .service.service import Service
 from .service.world import World
 from .sim.clock import HsmClock, Pace, to_ns
 from .sim.entropy import Entropy
-from .sim.scheduler import FIRST_CLIENT_LANE, SERVICE_LANE, Scheduler
+from .sim.scheduler import SERVICE_LANE, Scheduler
 
 DAY_S = 86_400.0
 
@@ -115,8 +115,6 @@ class HsmCluster:
         self.profile = STANDARD.overridden({**settings.overrides, **overrides})
         check_profile(network, self.profile)
         self._closed = False
-        self._ciphertexts = 0
-        self._clients: list[Process] = []
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
         note = self._note(hsms, network, clock)
@@ -138,7 +136,7 @@ class HsmCluster:
         self.default_user = DEFAULT_USER
         drawn = self._entropy.stream("default password")(8).hex()
         self.default_password = drawn if backup is None else backup.default_password
-        accounts = _first_accounts(self.default_password) if backup is None else backup.accounts
+        accounts = first_accounts(DEFAULT_USER, self.default_password) if backup is None else backup.accounts
         dealt = [zones[i % len(zones)] for i in range(hsms)]
         self._driver = BlockingDriver(self._scheduler, self._pace)
         self.join_application()  # refused before there is anything that must be closed
@@ -163,6 +161,7 @@ class HsmCluster:
         self.history = History(self._journal.records, note=note)
         backups = self.service.backups
         self.sites = Sites()
+        self._applications = Applications(self.service, self.network, self._entropy, self.minimum, self.sites)
         self.check = HsmCheck(
             self.history, backups=lambda: {b.id: b.key_names for b in backups.values()}, sites=self.sites
         )
@@ -362,8 +361,7 @@ class HsmCluster:
         try:
             self.chaos.undo_all()
             self.chaos.closed = True
-            for process in self._clients:
-                process.end()
+            self._applications.end()
             self._awaiting.close()
             self.sites.close()
             self._scheduler.end_all()
@@ -402,30 +400,7 @@ class HsmCluster:
     def _operations(self, name: str) -> Operations:
         self._check_open()
         with self._turnstile:
-            return self._new_process(name)
-
-    def _new_process(self, name: str) -> Operations:
-        if not isinstance(name, str) or not name or "#" in name:
-            raise UsageError(f"an application's name is a non-empty str without '#'; got {name!r}")
-        if len(self.network.peers) >= self.profile.connections_per_cluster:
-            raise SessionLimitReached(
-                f"{len(self.network.peers)} clients are connected to {self.id}; it takes no more (AWS CloudHSM quota)"
-            )
-        number = len(self._clients) + 1
-        process = Process(
-            name,
-            number,
-            FIRST_CLIENT_LANE + 2 * number,
-            self.service,
-            self.network,
-            self._entropy.stream(f"routing/{number}"),
-        )
-        self._clients.append(process)
-        return Operations(process, self.minimum, self._made, self.sites)
-
-    def _made(self) -> int:
-        self._ciphertexts += 1
-        return self._ciphertexts
+            return self._applications.start(name)
 
     def _note(self, hsms: int, network: str, clock: str) -> dict[str, Any]:
         no_digest = "its clock was real, so instants differ from run to run"
@@ -450,16 +425,6 @@ def _network(
     from .processes.network import processes  # imported late: it brings ssl, sockets and a database
 
     return processes(world, cluster, pace, seed)
-
-
-def _first_accounts(password: str) -> Accounts:
-    """Return the users of a new, activated cluster: an admin, the service's own user, a crypto user."""
-    users = (
-        account("admin", password, UserType.CO, 1),
-        account("app_user", password, UserType.AU, 2),
-        account(DEFAULT_USER, password, UserType.CU, 3),
-    )
-    return Accounts({user.name: user for user in users})
 
 
 def _name(drawn: bytes) -> str:

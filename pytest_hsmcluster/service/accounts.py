@@ -115,3 +115,13 @@ class Accounts:
         if len(self.users) >= capacity:
             raise TemplateInvalid(f"{hsm} has {capacity} users already and takes no more", hsm=hsm)
         self.users[new.name] = new
+
+
+def first_accounts(user: str, password: str) -> Accounts:
+    """Return the users of a new, activated cluster: an admin, the service's own user, a crypto user."""
+    users = (
+        account("admin", password, UserType.CO, 1),
+        account("app_user", password, UserType.AU, 2),
+        account(user, password, UserType.CU, 3),
+    )
+    return Accounts({user.name: user for user in users})
