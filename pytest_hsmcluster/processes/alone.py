@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ClusterError, KeyCapacityReached
 from ..history.events import Cause
 from ..service.accounts import Account, Accounts, UserType
-from ..service.audit import RESPONSES, Opcode
+from ..service.audit import AuditRecord
 from ..service.calls import Call
 from ..service.commands import masked, unmasked
 from ..service.hsm import Hsm
@@ -207,20 +207,9 @@ class HsmAlone(Hsm):
         if there:
             self._reporter.facts.append(Closed(client))
 
-    def log(
-        self,
-        opcode: Opcode,
-        session: int = 0,
-        response: int = 0,
-        text: str = RESPONSES[0],
-        user: str | None = None,
-        handles: tuple[int, ...] = (),
-    ) -> None:
+    def logged(self, record: AuditRecord) -> None:
         """Tell an entry of the audit log, which is kept outside, as CloudWatch does."""
-        now_ns = self.scheduler.now_ns
-        self._reporter.facts.append(
-            Logged(now_ns, self.boots, opcode._name_, session, response, text, user, tuple(handles))
-        )
+        self._reporter.facts.append(Logged(*record))
 
 
 def _touched(fact: Fact) -> int | None:

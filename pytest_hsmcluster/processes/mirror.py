@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
+from msgspec.structs import astuple
+
 from ..cryptoki import CKA
 from ..errors import ClusterError, HsmUnavailable
 from ..faults.points import Point
@@ -348,18 +350,7 @@ class HsmMirror(Hsm):
         self._sessions.pop(fact.client, None)
 
     def _logged(self, fact: control.Logged) -> None:
-        self._audit.append(
-            (
-                fact.at_ns,
-                fact.boots,
-                fact.opcode,
-                fact.session,
-                fact.response,
-                fact.text,
-                fact.user,
-                tuple(fact.handles),
-            )
-        )
+        self.logged(astuple(fact))
 
 
 _TAKE: dict[type, Any] = {

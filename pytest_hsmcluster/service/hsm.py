@@ -192,7 +192,11 @@ class Hsm:
         handles: tuple[int, ...] = (),
     ) -> None:
         """Add an entry to the audit log."""
-        self._audit.append((self.scheduler.now_ns, self.boots, opcode._name_, session, response, text, user, handles))
+        self.logged((self.scheduler.now_ns, self.boots, opcode._name_, session, response, text, user, handles))
+
+    def logged(self, record: AuditRecord) -> None:
+        """Keep an entry of the audit log."""
+        self._audit.append(record)
 
     # -- power --------------------------------------------------------------------------
     # An HSM in the test process has no power of its own; one that is a process has (`processes.mirror`).
