@@ -7,6 +7,7 @@ N ?= 2000
 WORKERS ?= 2
 MINUTES ?= 10
 SANITIZED ?= tests/pkcs11
+TESTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint cover oldest same determinism kills mutants bench campaign sanitize fuzz toxiproxy clean
@@ -20,7 +21,7 @@ demo: $(VENV)/installed ## run the example applications, naive, hardened and in 
 	$(BIN)/python -m pytest examples -q -n 2 --hsm-seed=1
 
 test: lint ## check style, types and layers, then run the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
