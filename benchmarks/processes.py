@@ -42,6 +42,7 @@ NAME = "cluster-echoechoech"
 HEAD_BYTES = 5
 
 Work = Callable[[], object]
+Choice = Callable[[set[int]], int]
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
         with Echo(HSMS, *lengths) as echo:
             peers = [*echo.pids, *pids_of(cluster)]
             round_trips("as the system places processes", echo, client, key)
-            with on_one_core(peers):
+            with on_cores(peers, max, max):
                 round_trips("all processes on one core", echo, client, key)
             crowds(echo, cluster, key)
     new_keys()
@@ -84,12 +85,13 @@ def round_trips(where: str, echo: "Echo", client: Client, key: Any) -> None:
 
 
 @contextmanager
-def on_one_core(pids: list[int]) -> Iterator[None]:
-    """Keep this process and others on one core: whether they share one makes most of the difference for an echo."""
+def on_cores(pids: list[int], ours: Choice, theirs: Choice) -> Iterator[None]:
+    """Keep this process on one core and others on one, perhaps the same: where they are matters much."""
     cores = os.sched_getaffinity(0)
-    threads = [int(task.name) for pid in (os.getpid(), *pids) for task in Path(f"/proc/{pid}/task").iterdir()]
-    for thread in threads:
-        os.sched_setaffinity(thread, {max(cores)})
+    chosen = {os.getpid(): ours(cores)} | {pid: theirs(cores) for pid in pids}
+    threads = {int(task.name): core for pid, core in chosen.items() for task in Path(f"/proc/{pid}/task").iterdir()}
+    for thread, core in threads.items():
+        os.sched_setaffinity(thread, {core})
     yield
     for thread in threads:
         with suppress(ProcessLookupError):
@@ -131,6 +133,8 @@ def crowds(echo: "Echo", cluster: HsmCluster, key: Any) -> None:
             "sign, threads": (lambda c=clients: in_threads([_sign(one, key) for one in c]), pids),  # type: ignore[misc]
             "sign, asyncio": (lambda a=awaited: asyncio.run(in_tasks(a, key)), pids),  # type: ignore[misc]
         }
+        threads, _ = rows["sign, threads"]
+        rows["sign, threads, HSMs on a core of their own"] = (lambda work=threads: apart(work, pids)), pids  # type: ignore[misc]
         seen: dict[str, list[tuple[float, float, float]]] = {row: [] for row in rows}
         for number in range(ROUNDS // 2 + 1):
             for row, (work, peers) in rows.items():
@@ -170,6 +174,12 @@ def in_threads(works: list[Work]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def apart(work: Work, pids: list[int]) -> None:
+    """Do it with this process on one core, and its peers on another one."""
+    with on_cores(pids, min, max):
+        work()
 
 
 async def in_tasks(clients: list[AsyncClient], key: Any) -> None:
