@@ -153,7 +153,7 @@ class Reactor(RealPace):
         finally:
             if drives:
                 if not self._led:
-                    self._awaken(to_lead=1)
+                    self._awaken(to_lead=True)
                 scheduler.leave()
 
     def close(self) -> None:
@@ -212,14 +212,14 @@ class Reactor(RealPace):
     def _follow(self, done: Callable[[], bool]) -> bool:
         """Sleep until the call has ended, or the lead is free, and return whether the caller drives again.
 
-        Whoever has got what it waited for does not: it would only stand in the way.
+        Whoever has got what it waited for does not, it would only stand in the way; unless it has to pass the lead on.
         """
         sleeper = _Sleeper(done)
         self._sleepers.append(sleeper)
         self._scheduler.leave()  # from here on it may be awakened, and be interrupted as well
         try:
             sleeper.sleep()
-            if done() and not self._scheduler.ended:
+            if done() and not sleeper.leads and not self._scheduler.ended:
                 return False
         except BaseException:
             self._scheduler.come_back()
@@ -229,12 +229,12 @@ class Reactor(RealPace):
         self._scheduler.come_back()
         return True
 
-    def _awaken(self, *, to_lead: int = 0) -> None:
-        """Awaken those whose calls have ended, and so many of the others, who are to lead."""
+    def _awaken(self, *, to_lead: bool = False) -> None:
+        """Awaken those whose calls have ended, and perhaps one of the others, who is to lead."""
         for sleeper in self._sleepers.copy():
-            ended = sleeper.done()
-            if ended or to_lead:
-                to_lead -= not ended
+            sleeper.leads = to_lead and not sleeper.done()
+            if sleeper.leads or sleeper.done():
+                to_lead = to_lead and not sleeper.leads
                 self._sleepers.remove(sleeper)
                 sleeper.wake()
 
@@ -303,12 +303,18 @@ class _Watched:
 
 
 class _Sleeper:
-    """A thread that waits for its call while another one leads."""
+    """A thread that waits for its call while another one leads.
 
-    __slots__ = ("_gate", "done")
+    Attributes:
+        done: whether its call has ended.
+        leads: whether it was awakened because the lead is free.
+    """
+
+    __slots__ = ("_gate", "done", "leads")
 
     def __init__(self, done: Callable[[], bool]) -> None:
         self.done = done
+        self.leads = False
         self._gate = threading.Lock()
         self._gate.acquire()
 

@@ -396,6 +396,31 @@ def test_who_is_interrupted_when_it_is_to_lead_hands_the_lead_on(world, pool, mo
     assert last[0].result() == "answer to c"
 
 
+def test_who_is_to_lead_and_has_its_answer_by_then_passes_the_lead_on(world, pool, monkeypatch):
+    """Somebody looked what had come in, and did not stay; whoever still sleeps needs another leader."""
+
+    def sleep(sleeper, really=reactor._Sleeper.sleep):
+        really(sleeper)
+        if not sleeper.done():  # so it is to lead
+            world.tell("b")
+            with world.scheduler.alone:
+                while not sleeper.done():
+                    world.reactor.look(1)
+                    world.scheduler.drive_to(world.scheduler.now_ns)
+
+    monkeypatch.setattr(reactor._Sleeper, "sleep", sleep)
+    leader = pool.submit(world.wait_for, "a")
+    until_led(world)
+    second = pool.submit(world.wait_for, "b")
+    until_sleeping(world, 1)
+    third = pool.submit(world.wait_for, "c")
+    until_sleeping(world, 2)
+    world.tell("a")
+    assert (leader.result(), second.result()) == ("answer to a", "answer to b")
+    world.tell("c")
+    assert third.result() == "answer to c"
+
+
 def test_a_newcomer_that_waits_for_less_is_not_late(world, pool):
     """The leader means to wait for an hour; a later call has a time-out of a millisecond."""
     leader = pool.submit(world.wait_for, "a")
