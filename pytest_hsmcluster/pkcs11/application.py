@@ -145,6 +145,7 @@ class Application:
             result, why, outputs = refused.ckr, refused.why, refused.outputs
             # Garbage collection may close what there was, at any time.
             outlived = isinstance(refused, Outlived) and function is not None and function.name not in _CLOSING
+            _let_go(refused)
         except FrameError as error:
             result, why = CKR.GENERAL_ERROR, str(error)
         except ApplicationDied as error:
@@ -154,8 +155,10 @@ class Application:
         except ClusterError as error:
             result, why = error.ckr, str(error)
             self._after(about[0], error)
+            _let_go(error)
         except UsageError as error:
             result, why = CKR.ARGUMENTS_BAD, str(error)
+            _let_go(error)
         except BaseException as error:
             result, why = CKR.FUNCTION_FAILED, f"{type(error).__name__}: {error}"
             self.failures.append(error)
@@ -369,3 +372,10 @@ def _method(function: Function, parts: Sequence[object]) -> tuple[Callable[..., 
 def _snake(name: str) -> str:
     """Return `c_get_slot_list` for `C_GetSlotList`."""
     return "c" + "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name[2:])
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Let go of the frames of an error that has been answered: whoever holds it there would hold the caller's, too."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__

@@ -1,6 +1,9 @@
 """Is an application told that it has kept a handle for too long, and by which line?"""
 
+import ctypes
+import gc
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,27 @@ def test_handles_that_are_used_in_their_login_are_fine(ck, session, hsm_pkcs11, 
     sign(ck, other, again)
     hsm_check.no_stale_handles()
     assert hsm_check.stale_handles() == []
+
+
+def test_a_refusal_keeps_nothing_of_its_caller(ck, session, hsm_pkcs11):
+    """Else that would live until garbage is collected, at any time: `PyKCS11` then waits for itself for ever."""
+
+    class Kept:
+        pass
+
+    def call():
+        kept = Kept()
+        assert ck.rv("C_SignInit", session, ctypes.byref(CMAC), key) == CKR.KEY_HANDLE_INVALID
+        return weakref.ref(kept)
+
+    key = ck.aes(session, "kek")
+    ck.logout(session)
+    ck.login(session, hsm_pkcs11.user_pin)
+    gc.disable()
+    try:
+        assert call()() is None
+    finally:
+        gc.enable()
 
 
 def test_a_handle_of_before_a_logout_is_found(ck, session, hsm_pkcs11, hsm_check):
