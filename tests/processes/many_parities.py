@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_hsmcluster.client.base import BaseClient
 from pytest_hsmcluster.client.config import ConfigWarning
-from pytest_hsmcluster.faults.effects import Delay
+from pytest_hsmcluster.faults.effects import Delay, Pause
 from pytest_hsmcluster.faults.spec import Fault
 from pytest_hsmcluster.stories.drawing import APPS, SHAPES, story_of
 from pytest_hsmcluster.stories.picking import genes_of
@@ -47,6 +47,8 @@ def _tamed(step: Step) -> Step | None:
     if step.does == "advance":
         return None
     if step.args and isinstance(fault := step.args[0], Fault):
+        if isinstance(fault.effect, Pause):  # as with `gray-failure`
+            return None
         effect = LONGEST if isinstance(fault.effect, Delay) and fault.effect.ns > LONGEST.ns else fault.effect
         when = dataclasses.replace(fault.when, during=None)
         return dataclasses.replace(step, args=(dataclasses.replace(fault, effect=effect, when=when),))
