@@ -1,34 +1,34 @@
 """What does it cost that HSMs are processes?
 
 A signature is measured against an echo of the same length over the same kind of TLS connection, to a process that does
-nothing else; a new key against the same on simulated HSMs, and on HSMs whose disks are memory.  All that is compared
-takes turns, round by round, so that it sees the same machine.
+nothing else; signatures of many clients at once against an echo that keeps both cores busy for as long; a new key
+against the same on simulated HSMs, and on HSMs whose disks are memory.  All that is compared takes turns, round by
+round, so that it sees the same machine.
 """
 
 import asyncio
 import json
 import os
-import socket
-import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from unittest import mock
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from pytest_hsmcluster import AsyncClient, Client, HsmCluster
-from pytest_hsmcluster.drivers.pace import today
 from pytest_hsmcluster.processes import codec, network
-from pytest_hsmcluster.processes.certificates import Activation, activate, client_context, server_context, server_name
+
+from .peers import Echo, Laden, loops_a_second
 
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
 CALLS = 200
@@ -38,11 +38,14 @@ KEYS = 20
 STARTS = 9
 HSMS = 3
 CORES = 2
-NAME = "cluster-echoechoech"
 HEAD_BYTES = 5
+LOADINGS = 2
+"""The second one makes up for what the first one was wrong by."""
 
 Work = Callable[[], object]
 Choice = Callable[[set[int]], int]
+Figures = tuple[float, float, float]
+"""Calls a second, and which part of one core this process used, and which its peers."""
 
 
 def main() -> None:
@@ -57,7 +60,8 @@ def main() -> None:
             round_trips("as the system places processes", echo, client, key)
             with on_cores(peers, max, max):
                 round_trips("all processes on one core", echo, client, key)
-            crowds(echo, cluster, key)
+            with Laden(HSMS, *lengths) as laden:
+                crowds(echo, laden, cluster, key)
     new_keys()
     starts()
 
@@ -65,7 +69,7 @@ def main() -> None:
 # -- one call ------------------------------------------------------------------------------------
 
 
-def round_trips(where: str, echo: "Echo", client: Client, key: Any) -> None:
+def round_trips(where: str, echo: Echo, client: Client, key: Any) -> None:
     """Print what one signature takes, and what an echo takes."""
     digest, raw = bytes(32), ec.generate_private_key(ec.SECP256R1())
     algorithm = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
@@ -91,7 +95,8 @@ def on_cores(pids: list[int], ours: Choice, theirs: Choice) -> Iterator[None]:
     chosen = {os.getpid(): ours(cores)} | {pid: theirs(cores) for pid in pids}
     threads = {int(task.name): core for pid, core in chosen.items() for task in Path(f"/proc/{pid}/task").iterdir()}
     for thread, core in threads.items():
-        os.sched_setaffinity(thread, {core})
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(thread, {core})
     yield
     for thread in threads:
         with suppress(ProcessLookupError):
@@ -120,40 +125,78 @@ def measured_lengths(client: Client, key: Any) -> tuple[int, int]:
 # -- many clients --------------------------------------------------------------------------------
 
 
-def crowds(echo: "Echo", cluster: HsmCluster, key: Any) -> None:
+def crowds(echo: Echo, laden: Laden, cluster: HsmCluster, key: Any) -> None:
     """Print how many calls a second several clients make together, and what of two cores that takes."""
     pids = pids_of(cluster)
-    print("\n| clients | what | calls a second | of two cores | this process | its peers |\n" + "|---" * 6 + "|")
+    head = (
+        "| clients | what | calls a second | of two cores | this process | its peers | CPU µs a call, here and there |"
+    )
+    print(f"\n{head}\n" + "|---" * 7 + "|")
     for size in CROWDS:
-        sockets = [echo.connection(number) for number in range(size)]
-        clients = [cluster.client(f"thread-{size}-{number}") for number in range(size)]
-        awaited = [cluster.async_client(f"task-{size}-{number}") for number in range(size)]
-        rows: dict[str, tuple[Work, list[int]]] = {
-            "echo, threads": (lambda s=sockets: in_threads([_echo(echo, sock) for sock in s]), echo.pids),  # type: ignore[misc]
-            "sign, threads": (lambda c=clients: in_threads([_sign(one, key) for one in c]), pids),  # type: ignore[misc]
-            "sign, asyncio": (lambda a=awaited: asyncio.run(in_tasks(a, key)), pids),  # type: ignore[misc]
-        }
-        threads, _ = rows["sign, threads"]
-        rows["sign, threads, HSMs on a core of their own"] = (lambda work=threads: apart(work, pids)), pids  # type: ignore[misc]
-        seen: dict[str, list[tuple[float, float, float]]] = {row: [] for row in rows}
-        for number in range(ROUNDS // 2 + 1):
-            for row, (work, peers) in rows.items():
-                figures = watched(work, peers)
-                if number:  # the first round opens connections
-                    seen[row].append(figures)
-        for row, rounds in seen.items():
-            rates, mine, theirs = zip(*rounds, strict=True)
-            low, middle, high = statistics.quantiles(rates, n=4)
-            used = [(a + b) / CORES for a, b in zip(mine, theirs, strict=True)]
-            shares = " | ".join(f"{statistics.median(share):.0%}" for share in (used, mine, theirs))
-            print(f"| {size} | {row} | {middle:,.0f} ({low:,.0f} … {high:,.0f}) | {shares} |")
-        for sock in sockets:
-            sock.close()
-        for client in (*clients, *awaited):
-            client.close()
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(echo.connection(number)) for number in range(size)]
+            loads = [stack.enter_context(laden.connection(number)) for number in range(size)]
+            clients = [cluster.client(f"thread-{size}-{number}") for number in range(size)]
+            awaited = [cluster.async_client(f"task-{size}-{number}") for number in range(size)]
+            for client in (*clients, *awaited):
+                stack.callback(client.close)
+            echoes = in_threads([partial(echo.ask, sock) for sock in sockets])
+            signs = in_threads([partial(client.sign, key, bytes(32)) for client in clients])
+            likes = in_threads([partial(laden.ask, sock) for sock in loads])
+            load(laden, partial(apart, likes, laden.pids), used_by(partial(apart, signs, pids), pids))
+            rows: dict[str, tuple[Work, list[int]]] = {
+                "echo, threads": (echoes, echo.pids),
+                "sign, asyncio": (lambda a=awaited: asyncio.run(in_tasks(a, key)), pids),  # type: ignore[misc]
+                "sign, threads": (signs, pids),
+                "laden echo, threads": (likes, laden.pids),
+                "sign, threads, HSMs on a core of their own": (partial(apart, signs, pids), pids),
+                "laden echo, threads, answered on a core of its own": (partial(apart, likes, laden.pids), laden.pids),
+            }
+            seen: dict[str, list[Figures]] = {row: [] for row in rows}
+            for number in range(ROUNDS // 2 + 1):
+                for row, (work, peers) in rows.items():
+                    figures = watched(work, peers)
+                    if number:  # the first round opens connections
+                        seen[row].append(figures)
+        print_crowd(size, seen)
 
 
-def watched(work: Work, peers: list[int]) -> tuple[float, float, float]:
+def print_crowd(size: int, seen: dict[str, list[Figures]]) -> None:
+    """Print the rows of a crowd of this size."""
+    for row, rounds in seen.items():
+        rates, mine, theirs = zip(*rounds, strict=True)
+        low, middle, high = statistics.quantiles(rates, n=4)
+        used = [(a + b) / CORES for a, b in zip(mine, theirs, strict=True)]
+        shares = " | ".join(f"{statistics.median(share):.0%}" for share in (used, mine, theirs))
+        costs = ", ".join(f"{1e6 * cost:.0f}" for cost in costs_s(rounds))
+        print(f"| {size} | {row} | {middle:,.0f} ({low:,.0f} … {high:,.0f}) | {shares} | {costs} |")
+    signs, likes = ([rate for rate, _, _ in seen[row]] for row in ("sign, threads", "laden echo, threads"))
+    print(f"| {size} | sign ÷ laden echo, threads | {ratio(signs, likes).replace('|', '(')}) | | | | |")
+
+
+def load(laden: Laden, echoes: Work, signs: list[Figures]) -> None:
+    """Have an echo take as much of both cores as signatures do."""
+    laden.mine = laden.theirs = 0
+    mine_s, theirs_s = costs_s(signs)
+    for _ in range(LOADINGS):
+        here_s, there_s = costs_s(used_by(echoes, laden.pids))
+        laden.mine = max(0, laden.mine + round((mine_s - here_s) * loops_a_second()))
+        laden.theirs = max(0, laden.theirs + round((theirs_s - there_s) * loops_a_second()))
+
+
+def used_by(work: Work, peers: list[int]) -> list[Figures]:
+    """Return what some rounds used, after one that opens connections."""
+    return [watched(work, peers) for _ in range(ROUNDS // 2 + 1)][1:]
+
+
+def costs_s(rounds: list[Figures]) -> tuple[float, float]:
+    """Return the median seconds that a call keeps a core, in this process and in its peers."""
+    return statistics.median([mine / rate for rate, mine, _ in rounds]), statistics.median(
+        [theirs / rate for rate, _, theirs in rounds]
+    )
+
+
+def watched(work: Work, peers: list[int]) -> Figures:
     """Return calls a second, and which part of one core this process used, and which its peers."""
     before, mine, began = sum(map(used_s, peers)), time.process_time(), time.perf_counter()
     work()
@@ -161,19 +204,22 @@ def watched(work: Work, peers: list[int]) -> tuple[float, float, float]:
     return CROWD_CALLS / seconds, (time.process_time() - mine) / seconds, (sum(map(used_s, peers)) - before) / seconds
 
 
-def in_threads(works: list[Work]) -> None:
-    """Do all calls, divided among threads."""
+def in_threads(works: Sequence[Work]) -> Work:
+    """Return what does all calls, divided among threads."""
     share = CROWD_CALLS // len(works)
 
-    def go(work: Work) -> None:
+    def repeat(work: Work) -> None:
         for _ in range(share):
             work()
 
-    threads = [threading.Thread(target=go, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def go() -> None:
+        threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return go
 
 
 def apart(work: Work, pids: list[int]) -> None:
@@ -204,16 +250,8 @@ def used_s(pid: int) -> float:
     return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _echo(echo: "Echo", sock: ssl.SSLSocket) -> Work:
-    return lambda: echo.ask(sock)
-
-
 def _create(client: Client) -> Work:
     return lambda: client.generate_key("AES", 256, label="new")
-
-
-def _sign(client: Client, key: Any) -> Work:
-    return lambda: client.sign(key, bytes(32))
 
 
 # -- keys, and the start --------------------------------------------------------------------------
@@ -282,78 +320,6 @@ def start() -> None:
         assert cluster.hsm("hsm-1").link.port  # type: ignore[attr-defined]
     cluster.close()
     print(json.dumps(took))
-
-
-# -- the echo -------------------------------------------------------------------------------------
-
-
-class Echo:
-    """Processes that answer so many bytes with so many others, with blocking sockets and a thread for each connection.
-
-    Args:
-        processes: how many.
-        asked_bytes: the length of a question.
-        answered_bytes: the length of an answer.
-    """
-
-    def __init__(self, processes: int, asked_bytes: int, answered_bytes: int) -> None:
-        self.pids: list[int] = []
-        self._ports: list[int] = []
-        self._activation = activate(NAME, today())
-        self._question, self._answer = bytes(asked_bytes), bytes(answered_bytes)
-        self._context = client_context(self._activation.client("bench"), self._activation.customer_ca)
-        for _ in range(processes):
-            self._fork(self._activation)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for pid in self.pids:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-
-    def connection(self, number: int) -> ssl.SSLSocket:
-        """Return a connection to one of the processes, each in its turn."""
-        bare = socket.create_connection(("127.0.0.1", self._ports[number % len(self._ports)]))
-        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._context.wrap_socket(bare, server_hostname=server_name(NAME))
-
-    def ask(self, sock: ssl.SSLSocket) -> None:
-        """Send a question and wait for its answer."""
-        sock.sendall(self._question)
-        _receive(sock, len(self._answer))
-
-    def _fork(self, activation: Activation) -> None:
-        door = socket.create_server(("127.0.0.1", 0))
-        self._ports.append(door.getsockname()[1])
-        pid = os.fork()
-        if pid == 0:
-            with suppress(BaseException):
-                self._serve(door, server_context(activation.hsm, activation.trust_anchor))
-            os._exit(0)
-        door.close()
-        self.pids.append(pid)
-
-    def _serve(self, door: socket.socket, context: ssl.SSLContext) -> None:
-        while True:
-            bare, _ = door.accept()
-            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock = context.wrap_socket(bare, server_side=True)
-            threading.Thread(target=self._reply, args=(sock,), daemon=True).start()
-
-    def _reply(self, sock: ssl.SSLSocket) -> None:
-        while _receive(sock, len(self._question)):
-            sock.sendall(self._answer)
-
-
-def _receive(sock: ssl.SSLSocket, length: int) -> bool:
-    while length:
-        chunk = sock.recv(length)
-        if not chunk:
-            return False
-        length -= len(chunk)
-    return True
 
 
 # -- figures --------------------------------------------------------------------------------------
