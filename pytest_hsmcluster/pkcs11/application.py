@@ -1,6 +1,7 @@
 """What is one application that has loaded the library, and what does each of its calls come to?"""
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -135,6 +136,7 @@ class Application:
     def answer(self, frame: bytes) -> bytes:
         """Return the frame that answers a frame; it never raises."""
         sequence, function = 0, None
+        handled = sys.exception()  # of the application: in the process of the test it may call while it handles one
         about: list[int] = [0, 0]
         result: int = CKR.OK
         why, outputs, outlived = "", cast(Sequence[Any], ()), False
@@ -145,7 +147,7 @@ class Application:
             result, why, outputs = refused.ckr, refused.why, refused.outputs
             # Garbage collection may close what there was, at any time.
             outlived = isinstance(refused, Outlived) and function is not None and function.name not in _CLOSING
-            _let_go(refused)
+            _let_go(refused, handled)
         except FrameError as error:
             result, why = CKR.GENERAL_ERROR, str(error)
         except ApplicationDied as error:
@@ -155,10 +157,10 @@ class Application:
         except ClusterError as error:
             result, why = error.ckr, str(error)
             self._after(about[0], error)
-            _let_go(error)
+            _let_go(error, handled)
         except UsageError as error:
             result, why = CKR.ARGUMENTS_BAD, str(error)
-            _let_go(error)
+            _let_go(error, handled)
         except BaseException as error:
             result, why = CKR.FUNCTION_FAILED, f"{type(error).__name__}: {error}"
             self.failures.append(error)
@@ -374,8 +376,11 @@ def _snake(name: str) -> str:
     return "c" + "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name[2:])
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Let go of the frames of an error that has been answered: whoever holds it there would hold the caller's, too."""
-    while error is not None:
+def _let_go(error: BaseException | None, handled: BaseException | None) -> None:
+    """Let go of the frames of an error that has been answered: whoever holds it there would hold the caller's, too.
+
+    What the application was handling is left to it.
+    """
+    while error is not None and error is not handled:
         error.__traceback__ = None
         error = error.__context__

@@ -55,6 +55,24 @@ def test_a_refusal_keeps_nothing_of_its_caller(ck, session, hsm_pkcs11):
         gc.enable()
 
 
+def test_a_refusal_leaves_the_error_alone_that_the_application_handles(ck, session):
+    """It is the context of the refusal, where both happen on one thread, and still says where it comes from."""
+
+    def risky():
+        raise ValueError("the application's own")
+
+    def handle():
+        try:
+            risky()
+        except ValueError:
+            assert ck.rv("C_SignInit", session, ctypes.byref(CMAC), 4711) == CKR.KEY_HANDLE_INVALID
+            raise
+
+    with pytest.raises(ValueError, match="own") as own:
+        handle()
+    assert own.traceback[-1].name == "risky"
+
+
 def test_a_handle_of_before_a_logout_is_found(ck, session, hsm_pkcs11, hsm_check):
     """A token key's, too: PKCS #11 v2.40, C_Logout."""
     key = ck.aes(session, "kek")
