@@ -139,10 +139,15 @@ class HsmCluster:
         accounts = first_accounts(DEFAULT_USER, self.default_password) if backup is None else backup.accounts
         dealt = [zones[i % len(zones)] for i in range(hsms)]
         self._driver = BlockingDriver(self._scheduler, self._pace)
-        self.join_application()  # refused before there is anything that must be closed
         self.network_kind = network
         key_seed = self.seed if keys == "seeded" else None
-        make, self.network = _network(network, self._world, self.id, self._pace, key_seed)
+        try:
+            self.join_application()
+            make, self.network = _network(network, self._world, self.id, self._pace, key_seed)
+        except BaseException:
+            if self._pace is not None:
+                self._pace.close()
+            raise
         try:
             self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
             self.network.open()
@@ -338,6 +343,7 @@ class HsmCluster:
 
     @property
     def closed(self) -> bool:
+        """Whether `close()` was called."""
         return self._closed
 
     def close(self) -> None:

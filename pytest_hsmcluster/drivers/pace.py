@@ -108,6 +108,9 @@ class RealPace:
         finally:
             scheduler.leave()
 
+    def close(self) -> None:
+        """Wait for nothing any more."""
+
     def fileno(self) -> int | None:
         """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
         return None

@@ -205,7 +205,7 @@ class Begin(Message):
     now_ns: int
     rate: float
     masking_key: bytes
-    seed: int | None
+    seed: str | None
     first_handle: int
     certificate: bytes
     private_key: bytes

@@ -4,6 +4,7 @@ In a private folder for temporary files.  Whoever made it holds a lock on it whi
 A folder that nobody holds belongs to a run that was killed as a whole: the next run removes it.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -17,6 +18,9 @@ from ..errors import UsageError
 PREFIX = "hsmcluster-rack-"
 LONGEST_BYTES = 400
 """The longest path of a folder: SQLite opens no file whose path has more than 512 bytes."""
+
+_OTHER_FOLDER = "set TMPDIR to a folder on a local disk"
+_REMEDIES = {errno.EMFILE: "close some files, or raise the limit (ulimit -n)"}
 
 _OURS = re.compile(PREFIX + r"[a-z0-9_]{8}")
 
@@ -35,7 +39,14 @@ class Folder:
         held: int | None = None
         while held is None:  # who sweeps at this very moment may take a newborn for rubbish
             self.path = _made()
-            held = _hold(self.path)
+            try:
+                held = _hold(self.path)
+            except OSError as error:
+                self.path.rmdir()
+                raise UsageError(
+                    f"HSM processes keep their disks in a folder for temporary files, and {self.path.parent} allows no "
+                    f"lock on one: {error.strerror}; {_REMEDIES.get(error.errno or 0, _OTHER_FOLDER)}"
+                ) from None
         self._held = held
 
     def remove(self) -> None:
@@ -75,16 +86,23 @@ def _made() -> Path:
 
 
 def _hold(path: Path) -> int | None:
-    """Return a descriptor that holds the lock on a folder, or None: somebody else holds it, or it has gone."""
+    """Return a descriptor that holds the lock on a folder, or None: somebody else holds it, or it has gone.
+
+    Raises:
+        OSError: for another reason it cannot be locked.
+    """
     try:
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(held), os.stat(path)):
             return held
-    except OSError:
+    except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError:
+        os.close(held)
+        raise
     os.close(held)
     return None

@@ -21,6 +21,16 @@ def keep_secret() -> None:
     _prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def descriptors(wanted: int) -> int:
+    """Return how many of so many files and sockets this process may have open, once it has asked for them all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
 def die_with(parent: int, death: signal.Signals = signal.SIGKILL) -> None:
     """End this process when the thread that forked it ends; at once if it has ended already.
 

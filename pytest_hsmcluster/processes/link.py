@@ -151,11 +151,10 @@ class Link:
         ended.poll()
         on_end, self.on_end = self.on_end, _nothing
         try:
-            while self._pipe is pipe:
-                self.hear()
+            self.hear()  # all that it told is here
         finally:
             self.on_end = on_end
-            if self._pipe is pipe:  # what it told was a mistake of ours
+            if self._pipe is pipe:  # what it told was a mistake of ours, or a fork of this process keeps the pipe open
                 self._let_go()
 
     def freeze(self) -> None:
@@ -167,8 +166,8 @@ class Link:
                 os.sched_yield()
 
     def thaw(self) -> None:
-        """Let the process go on with SIGCONT, and give it the orders that have waited."""
-        if self.frozen:
+        """Let the process go on with SIGCONT, whoever has stopped it, and give it the orders that have waited."""
+        if self._child is not None:
             self.frozen = False
             self._signal(signal.SIGCONT)
             orders, self._held_back = self._held_back, []

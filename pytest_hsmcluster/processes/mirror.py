@@ -126,7 +126,6 @@ class HsmMirror(Hsm):
         super().__init__(id, zone, ip, world, accounts)
         self.disk_full = False
         self.audited = False
-        self._world = world
         self._home = home
         self._told = 0
         self._users_kept = False

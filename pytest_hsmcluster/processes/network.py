@@ -79,7 +79,7 @@ class ProcessNetwork(Network):
         self._detours: dict[tuple[str, str], Address] = {}
         self._travelled: dict[tuple[str, str], None] = {}
         rack.call = self._calls.get
-        rack.on_moved = lambda hsm: self.on_moved(hsm)
+        rack.on_moved = self._moved
 
     def exchange(self, call: Call, hsm: Hsm) -> Flow[Any]:
         """Carry a request and return the answer, a `ClusterError` that is the answer, or a `Silence`."""
@@ -110,7 +110,7 @@ class ProcessNetwork(Network):
         except ConnectionReset:
             if connection is not None:
                 connection.line.close()
-            return Silence.RESET
+            return Silence.LOST if self._swallowed(hsm.id, call) else Silence.RESET
         finally:
             hsm.inflight.pop(call, None)
 
@@ -159,6 +159,14 @@ class ProcessNetwork(Network):
             if number not in connected:
                 self._known[number] = self._rack.members()
                 peer.member_joined(hsm)
+
+    def _moved(self, hsm: str) -> None:
+        """An HSM listens on another port, as those of the service never do: whoever knows it knows where it is."""
+        port = self._rack.members()[hsm]
+        for known in self._known.values():
+            if hsm in known:
+                known[hsm] = port
+        self.on_moved(hsm)
 
     def open(self) -> None:
         """Tell the first HSMs who the members are."""

@@ -36,8 +36,21 @@ class Pipe:
         While there is no room for it, what comes is taken in: two ends that only send would wait for each other for
         ever.
         """
-        body = encode(message)
-        left = memoryview(_LENGTH.pack(len(body)) + body)
+        self._send_all(_framed(message))
+
+    def offer(self, message: Message) -> bool:
+        """Send a message if there is room for it now, and return whether there was."""
+        whole = _framed(message)
+        try:
+            sent = self._end.send(whole, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        self._send_all(whole[sent:])
+        return True
+
+    def _send_all(self, left: memoryview) -> None:
         while left and not self.ended:
             try:
                 left = left[self._end.send(left, socket.MSG_DONTWAIT) :]
@@ -102,3 +115,8 @@ class Pipe:
     def close(self) -> None:
         """Close this end."""
         self._end.close()
+
+
+def _framed(message: Message) -> memoryview:
+    body = encode(message)
+    return memoryview(_LENGTH.pack(len(body)) + body)

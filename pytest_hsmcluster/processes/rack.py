@@ -148,7 +148,7 @@ class Rack:
                 self._reactor.reached_ns(),
                 self._reactor.rate,
                 world.masking_key.reveal(),
-                self._seed,
+                None if self._seed is None else str(self._seed),  # it may have any number of digits
                 world.register.block(HANDLES_EACH),
                 activation.hsm.chain,
                 activation.hsm.key,

@@ -34,6 +34,7 @@ from .block import Block, adopted
 from .certificates import Identity, server_context
 from .codec import Malformed, decode_request, encode_answer, key_of
 from .database import Database
+from .guard import descriptors
 from .line import PROTOCOL, Frame, Line
 from .pipe import Pipe
 from .reporter import Reporter
@@ -46,8 +47,11 @@ BACKLOG = 128
 MOST_LINES = 512
 """Connections at a time, with strangers who have not shown a certificate yet; those have to make room for others.
 
-Beside them there are a few other descriptors, and a process has 1024 unless somebody allowed it more.
+Fewer where the system allows this process fewer descriptors.
 """
+
+OTHERS = 32
+"""Descriptors that are no connections: pipe, door, reactor, disk, and those that are open for a moment."""
 
 MOST_AT_ONCE = 64
 """Requests of one connection under way at a time; clients of ours have one."""
@@ -75,6 +79,8 @@ class Server:
         self._lines: dict[Line, int] = {}
         self._owners: dict[int, bytes] = {}
         self._members = b""
+        self._unsaid = 0
+        self._most_lines = min(MOST_LINES, descriptors(MOST_LINES + OTHERS) - OTHERS)
         context = server_context(
             Identity(begin.hsm, begin.certificate, begin.private_key),
             begin.trust_anchor,
@@ -107,7 +113,7 @@ class Server:
         profile = begin.profile
         source: KeySource = SystemSource()
         if begin.seed is not None:
-            source = SeededSource(Stream(begin.seed, f"keys/{begin.hsm}/{begin.boots}"))
+            source = SeededSource(Stream(int(begin.seed), f"keys/{begin.hsm}/{begin.boots}"))
         world = World(
             profile,
             self._scheduler,
@@ -134,18 +140,22 @@ class Server:
                     self._welcome(sock, address[1])
                 else:
                     sock.close()
-                    self._say(f"refused the client at port {address[1]}: {MOST_LINES} are connected")
+                    self._say(f"refused the client at port {address[1]}: {self._most_lines} are connected")
 
     def _has_room(self) -> bool:
         """Whether one more connection can be taken, which the oldest makes room for that shows no certificate."""
-        if len(self._lines) >= MOST_LINES:
+        most = self._most_lines
+        if len(self._lines) >= most:
             stranger = next((line for line in self._lines if not line.shaken), None)
             if stranger is not None:
-                stranger.close(f"{MOST_LINES} are connected, and it has not shown a certificate yet")
-        return len(self._lines) < MOST_LINES
+                stranger.close(f"{most} are connected, and it has not shown a certificate yet")
+        return len(self._lines) < most
 
     def _say(self, what: str) -> None:
-        self._pipe.send(control.Said(what))
+        """Have a line for the log; while nobody takes lines any more, their number is all that is kept."""
+        if self._unsaid:
+            what = f"{what} ({self._unsaid} lines before this one are left out: nobody read them)"
+        self._unsaid = 0 if self._pipe.offer(control.Said(what)) else self._unsaid + 1
 
     def _welcome(self, sock: socket.socket, port: int) -> None:
         line = Line(sock, self._context, None, self._reactor)

@@ -44,10 +44,16 @@ class Child:
 
 
 class Spawner:
-    """The test process's side of the nursery."""
+    """The test process's side of the nursery.
+
+    Attributes:
+        why: what it said when it ended by itself, or why it could not be started.
+    """
 
     def __init__(self) -> None:
+        self.why = ""
         self._owner = os.getpid()
+        self._ended = False
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(START_S)
         self._orders = 0
@@ -61,7 +67,7 @@ class Spawner:
     @property
     def alive(self) -> bool:
         """Whether it is this process's own and its nursery has not ended."""
-        return self._owner == os.getpid() and self._thread.is_alive()
+        return self._owner == os.getpid() and not self._ended
 
     def fork(self, folder: Path) -> Child:
         """Return a new HSM process, which waits for its first order.
@@ -95,9 +101,12 @@ class Spawner:
 
     def close(self) -> None:
         """End the nursery and all HSM processes that are left; in a process that was forked, do without it."""
-        self._ours.close()
+        self._ended = True
         if self._owner == os.getpid():
+            with suppress(OSError):
+                self._ours.shutdown(socket.SHUT_RDWR)  # forks of this process keep it open
             self._thread.join(START_S)
+        self._ours.close()
         atexit.unregister(self.close)
 
     def _ask(self, order: dict[str, object], *fds: int) -> tuple[dict[str, Any], list[int]]:
@@ -108,7 +117,7 @@ class Spawner:
                 while True:
                     body, got, _, _ = socket.recv_fds(self._ours, _ORDER_BYTES, 1)
                     if not body:
-                        raise NurseryEnded
+                        raise ConnectionResetError
                     answer = json.loads(body)
                     if answer["number"] == self._orders:
                         return answer, list(got)
@@ -117,24 +126,34 @@ class Spawner:
             except TimeoutError:
                 raise UsageError(f"the nursery of HSM processes does not answer within {START_S} s") from None
             except OSError:
+                self._ended = True
                 raise NurseryEnded from None
 
     def _start(self, theirs: socket.socket) -> None:
-        # The package is imported from where it is here. Not `-m`: that looks for modules in the current folder first.
-        program = "import sys; sys.path.append(sys.argv[3]); from {0} import main; main(*map(int, sys.argv[1:3]))"
-        package = str(Path(__file__).parent.parent.parent)
+        # What is imported here is imported there from the same places, but not before what Python itself brings: so
+        # not `-m` either, which looks for modules in the current folder first.
+        program = "import sys; sys.path += sys.argv[3:]; from {0} import main; main(*map(int, sys.argv[1:3]))"
+        places = [str(Path(__file__).parent.parent.parent), *map(os.path.abspath, sys.path)]
         numbers = str(theirs.fileno()), str(os.getpid())
-        with theirs:
-            nursery = subprocess.Popen(
-                [sys.executable, "-P", "-c", program.format(__name__), *numbers, package],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the test process
-            )
-        self._started.set()
-        nursery.wait()
+        try:
+            with theirs:
+                nursery = subprocess.Popen(
+                    [sys.executable, "-P", "-c", program.format(__name__), *numbers, *dict.fromkeys(places)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for the test process
+                )
+        except OSError as error:
+            self.why = str(error)
+            self._ended = True
+            return
+        finally:
+            self._started.set()
+        with nursery:
+            assert nursery.stderr is not None, "it was asked for"
+            *_, self.why = ["", *nursery.stderr.read().decode(errors="replace").splitlines()]
 
 
 class NurseryEnded(Exception):
@@ -155,8 +174,12 @@ def fork(folder: Path) -> Child:
         UsageError: the system starts no process.
     """
     for _ in range(2):
+        spawner = _spawner()
         with suppress(NurseryEnded):
-            return _spawner().fork(folder)
+            return spawner.fork(folder)
+        spawner.close()
+        if spawner.why:
+            raise UsageError(f"HSM processes cannot be started by {sys.executable}: {spawner.why}")
     raise UsageError(f"HSM processes cannot be started: {sys.executable} ends at once, or is killed")
 
 
@@ -258,6 +281,8 @@ def main(fd: int, parent: int) -> NoReturn:
     keep_secret()
     from . import server  # noqa: F401  imported once, for all who are forked
 
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())  # the test process has heard all that there is to hear
     with suppress(OSError):
         nursery.run()
     end()

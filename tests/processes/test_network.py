@@ -168,6 +168,22 @@ def test_restarted_hsm_whose_port_is_taken_is_found_at_another_one(cluster):
     assert believed_up(client) == ["hsm-1", "hsm-2"]
 
 
+def test_hsm_that_has_moved_is_found_by_those_who_are_connected_to_nobody():
+    """HSMs of the service do not move when they are started again: nobody has to tell."""
+    with HsmCluster(1, **FAST) as cluster:
+        client = cluster.client()
+        port = cluster.network.upstream("hsm-1")[1]
+        cluster.chaos.crash("hsm-1")
+        with socket.socket() as squatter:
+            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            squatter.bind(("127.0.0.1", port))
+            squatter.listen()
+            cluster.chaos.restart("hsm-1")
+            cluster.clock.advance(3)
+            client.login("crypto_user", cluster.default_password)
+            assert len(client.random(8)) == 8
+
+
 def test_detour_leads_somewhere_else_and_back(cluster):
     """What stands between an application and an HSM is a matter of that pair."""
     client, other = cluster.client("app"), cluster.client("other")

@@ -1,5 +1,7 @@
 """Does anything outlive its test, however that ends?"""
 
+import errno
+import fcntl
 import os
 import signal
 import tempfile
@@ -119,6 +121,14 @@ def test_hsm_killed_by_somebody_just_before_the_end(cluster):
     cluster.client().generate_key("AES", 256, label="kept")
     traces = Traces.of(cluster)
     os.kill(cluster.hsm("hsm-2").pid, signal.SIGKILL)
+    cluster.close()
+    traces.assert_none()
+
+
+def test_hsm_that_somebody_has_stopped_does_not_hinder_the_end(cluster):
+    """Nobody told the cluster; it goes on in order to say what it holds."""
+    os.kill(cluster.hsm("hsm-1").pid, signal.SIGSTOP)
+    traces = Traces.of(cluster)
     cluster.close()
     traces.assert_none()
 
@@ -299,6 +309,33 @@ def test_folder_that_cannot_be_made_is_told_to_people(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match=r"No such file or directory; set TMPDIR"):
         HsmCluster(1, **FAST)
+
+
+@pytest.mark.parametrize(
+    "refusal, advice",
+    [(errno.ENOLCK, "set TMPDIR to a folder on a local disk"), (errno.EMFILE, "raise the limit")],
+    ids=["no locks there", "no descriptors"],
+)
+def test_folder_that_cannot_be_locked_is_told_to_people(monkeypatch, tmp_path, refusal, advice):
+    """And removed; some file systems of other machines know no locks."""
+
+    def refuse(*_):
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UsageError, match=f"allows no lock on one: {os.strerror(refusal)}; .*{advice}"):
+        HsmCluster(1, **FAST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refused_cluster_leaves_no_descriptor(monkeypatch, tmp_path):
+    HsmCluster(1, **FAST).close()
+    before = open_files("self")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="set TMPDIR"):
+        HsmCluster(1, **FAST)
+    assert open_files("self") == before
 
 
 def test_folder_whose_path_is_too_long_is_told_to_people(monkeypatch, tmp_path):

@@ -149,3 +149,18 @@ def test_two_applications_and_a_held_request():
         on(other.find_keys)
 
     assert_alike(tell, request_timeout_s=10)
+
+
+def test_spoiled_answer_that_a_partition_swallows():
+    """Nor does the end of its connection get through: the client waits until its deadline."""
+
+    def tell(on):
+        app = on.app()
+        key = on(app.generate_key, "AES", 256, label="kek")
+        on(on.chaos.partition, "hsm-1", "app", "one-way")
+        with on.chaos.inject("corrupt @ wire.response command=sign hsm=hsm-1 nth=1") as injection:
+            for _ in range(3):
+                on(app.sign, key, b"data")
+            on.note("hits", injection.hits)
+
+    assert_alike(tell, request_timeout_s=10, **SDKS[3])

@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import warnings
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,20 @@ def early_certificate(cluster):
 
 def foreign_certificate(cluster):
     return context_of(cluster, activate("cluster-zyxwvutsrqp", today()).client("app"))
+
+
+def test_strangers_whom_nobody_reads_about_do_not_stop_an_hsm(cluster, goes_on, caplog):
+    """Its test process is busy and takes no lines for its log: what finds no room is counted."""
+    for _ in range(2000):
+        with called(cluster) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with suppress(ConnectionError):
+                while sock.recv(1000):
+                    pass
+    cluster.hsm("hsm-1").keys  # noqa: B018  reads the lines
+    with called(cluster) as sock:
+        sock.sendall(b"once more, no TLS")
+    said(caplog, cluster, "refused the client", "lines before this one are left out")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
