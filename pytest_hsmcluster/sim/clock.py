@@ -42,6 +42,9 @@ class Pace(Protocol):
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
         """Step a scheduler that the caller drives until `done()`, and drive it no longer."""
 
+    def close(self) -> None:
+        """Let go of what it waits with."""
+
     def fileno(self) -> int | None:
         """Return a descriptor that can be read when something has come in from outside; None: nothing ever does."""
 
@@ -71,12 +74,15 @@ class HsmClock:
     @property
     def now(self) -> float:
         """The present instant in seconds since the cluster was made."""
-        return self._scheduler.now_ns / NS
+        return self.now_ns / NS
 
     @property
     def now_ns(self) -> int:
         """The present instant in ns since the cluster was made."""
-        return self._scheduler.now_ns
+        reached_ns = self._scheduler.now_ns
+        if self.pace is not None and not self._scheduler.ended:
+            reached_ns = max(reached_ns, self.pace.reached_ns())
+        return reached_ns
 
     @property
     def real(self) -> bool:
@@ -93,7 +99,7 @@ class HsmClock:
 
     def advance_ns(self, duration_ns: int) -> None:
         """Let so many ns pass."""
-        self._go_to(self._scheduler.now_ns + duration_ns)
+        self._go_to(self.now_ns + duration_ns)
 
     def run_until_idle(self) -> None:
         """Let time pass until nothing but the service's own periodic work is left to do."""

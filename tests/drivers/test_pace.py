@@ -219,3 +219,15 @@ def test_cancelled_call_leaves_no_timer_in_the_loop(time, scheduler, loop):
         assert again.run_until_complete(driver.run(flow(scheduler, [], 2), FIRST_CLIENT_LANE, "call")) == "done"
     finally:
         again.close()
+
+
+def test_time_that_has_passed_meanwhile_is_not_slept_through(time, scheduler):
+    """Whoever computes for a second and then lets one pass has let two pass, and the clock says so."""
+    clock = HsmClock(scheduler, RealPace())
+    time.now_s += 1.0
+    assert clock.now == 1.0
+    clock.advance(1)
+    assert (clock.now, time.slept) == (2.0, [1.0])
+    scheduler.end_all()
+    time.now_s += 1.0
+    assert clock.now == 2.0
