@@ -241,7 +241,7 @@ async def in_tasks(clients: list[AsyncClient], key: Any) -> None:
 
 def pids_of(cluster: HsmCluster) -> list[int]:
     """Return the numbers of the HSM processes."""
-    return [hsm.pid for hsm in cluster.hsms]  # type: ignore[attr-defined]
+    return [hsm.pid for hsm in cluster.hsms if hsm.pid is not None]
 
 
 def used_s(pid: int) -> float:

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from .service.hsm import HsmState as HsmState
     from .service.profile import Profile as Profile
     from .sim.clock import HsmClock as HsmClock
+    from .toxiproxy.answers import ToxiproxyError as ToxiproxyError
     from .toxiproxy.server import ToxiproxyServer as ToxiproxyServer
 
 _HOMES = {
@@ -122,6 +123,7 @@ _HOMES = {
     "service.hsm": "Hsm HsmState",
     "service.profile": "Profile",
     "sim.clock": "HsmClock",
+    "toxiproxy.answers": "ToxiproxyError",
     "toxiproxy.server": "ToxiproxyServer",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -33,6 +33,7 @@ class Exposure(Finding):
 
     @property
     def lasted_ns(self) -> int:
+        """How long it was exposed; ns of simulated time."""
         return self.until_ns - self.since_ns
 
 

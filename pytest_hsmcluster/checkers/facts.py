@@ -50,10 +50,12 @@ class KeyFacts:
 
     @property
     def handle(self) -> int:
+        """CKA handle: the number that applications know it by."""
         return int(self.born.handle)
 
     @property
     def mat(self) -> str:
+        """The material that it was born with, by its name in the history."""
         return str(self.born.mat)
 
     @property

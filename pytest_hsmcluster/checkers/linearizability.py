@@ -68,6 +68,7 @@ class Linearizability:
 
     @property
     def verdict(self) -> Verdict:
+        """`unknown` is no finding, and no proof either."""
         return "not linearizable" if self.findings else "unknown" if self.undecided else "linearizable"
 
 

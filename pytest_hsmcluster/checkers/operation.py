@@ -33,6 +33,7 @@ class Operation:
 
     @property
     def name(self) -> str:
+        """The operation: `generate_key`, …"""
         return str(self.invoked.name)
 
     @property
@@ -51,6 +52,7 @@ class Operation:
 
     @property
     def outcome(self) -> Outcome:
+        """How it ended; `open` while nobody has been told."""
         return "open" if self.ended is None else _OUTCOMES[self.ended.kind]
 
     @property

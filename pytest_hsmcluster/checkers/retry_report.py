@@ -72,6 +72,7 @@ class RetrySite:
 
     @property
     def most_attempts(self) -> int:
+        """The most attempts that a call took."""
         return max(len(chain.attempts) for chain in self.chains)
 
     @property

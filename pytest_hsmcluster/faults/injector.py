@@ -60,6 +60,7 @@ class Injection:
 
     @property
     def effect(self) -> Effect:
+        """What it does."""
         return self.fault.effect
 
     def strikes(self, passage: Passage, now_ns: int) -> bool:

@@ -100,16 +100,23 @@ class Pkcs11Door:
 
     @property
     def slot_id(self) -> int:
+        """The slot of the first cluster.
+
+        Raises:
+            UsageError: there is none.
+        """
         if not self.slots:
             raise UsageError("there is no cluster behind this door: with Pkcs11Door(cluster) as door: …")
         return next(iter(self.slots))
 
     @property
     def token_label(self) -> str:
+        """The label of the first cluster's token."""
         return self.slots[self.slot_id].label
 
     @property
     def user_pin(self) -> str:
+        """The PIN that logs the first cluster's default user in: `name:password`."""
         return self.slots[self.slot_id].user_pin
 
     @property

@@ -105,7 +105,13 @@ class Hsm:
         return entries(self._audit)
 
     @property
+    def pid(self) -> int | None:
+        """The number of its process, with `network="processes"`; None while there is none."""
+        return None
+
+    @property
     def session_count(self) -> int:
+        """How many clients have a session on it."""
         return len(self._sessions)
 
     @property

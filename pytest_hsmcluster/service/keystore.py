@@ -44,6 +44,7 @@ class StoredKey:
 
     @property
     def label(self) -> str:
+        """CKA_LABEL."""
         return self.attributes.label
 
     @property
@@ -53,6 +54,7 @@ class StoredKey:
 
     @property
     def token(self) -> bool:
+        """Whether it is a token key, which outlives sessions."""
         return self.session is None
 
     def usable_by(self, user: str) -> bool:

@@ -24,6 +24,7 @@ LONGEST_S: Final = 24 * 3600.0
 
 
 def latency(seconds: float, jitter_s: float) -> Poison:
+    """Bytes come later; as for all of these, `UsageError` says which argument is wrong."""
     milliseconds = _ms("latency: seconds", seconds)
     jitter = _ms("latency: jitter_s", jitter_s)
     if jitter > milliseconds:
@@ -35,24 +36,29 @@ def latency(seconds: float, jitter_s: float) -> Poison:
 
 
 def bandwidth(kb_s: int) -> Poison:
+    """So many bytes a second, and no more."""
     # Toxiproxy sends `rate` bytes a millisecond.  With 0 it would spin without sending anything.
     return "bandwidth", {"rate": _whole("bandwidth: kb_s", kb_s, "units of 1000 bytes a second", 1)}
 
 
 def slow_close(seconds: float) -> Poison:
+    """The end of a connection comes later."""
     return "slow_close", {"delay": _ms("slow_close: seconds", seconds)}
 
 
 def timeout(seconds: float) -> Poison:
+    """Nothing comes, and then the end."""
     return "timeout", {"timeout": _ms("timeout: seconds", seconds)}
 
 
 def reset_peer(seconds: float) -> Poison:
+    """The next bytes end the connection."""
     # Toxiproxy cannot take the toxic off while it waits, and gives up a request after 25 s.
     return "reset_peer", {"timeout": _ms("reset_peer: seconds", seconds, longest_s=20)}
 
 
 def slicer(average_bytes: int, variation_bytes: int, delay_s: float) -> Poison:
+    """Bytes come in small parts."""
     average = _whole("slicer: average_bytes", average_bytes, "bytes", 1)
     variation = _whole("slicer: variation_bytes", variation_bytes, "bytes", 0)
     if variation >= average:
@@ -62,6 +68,7 @@ def slicer(average_bytes: int, variation_bytes: int, delay_s: float) -> Poison:
 
 
 def limit_data(bytes: int) -> Poison:
+    """After so many bytes comes the end."""
     return "limit_data", {"bytes": _whole("limit_data: bytes", bytes, "bytes", 0)}
 
 

@@ -100,6 +100,7 @@ class Reader:
         self._at = at
 
     def number(self) -> int:
+        """Return the next number; `FrameError`: the frame ends before."""
         at = self._at
         self._at = at + 8
         try:
@@ -109,6 +110,7 @@ class Reader:
         return found
 
     def bytes(self) -> bytes | None:
+        """Return the next bytes, None where the caller had no place for them; `FrameError`: the frame ends before."""
         length = self.number()
         if length == ABSENT:
             return None
