@@ -13,8 +13,7 @@ from .errors import UsageError
 from .service.backup import Backup
 from .service.profile import Profile
 from .service.service import MAX_HSMS
-from .sim.clock import Pace, to_ns
-from .sim.scheduler import Scheduler
+from .sim.clock import to_ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,17 +183,3 @@ def check_rate(network: str, clock: str, rate: float) -> None:
                 f'clock_rate is at most {FASTEST} with network="processes", or a time-out of 20 s is shorter than a '
                 f"process may take; got {rate!r}"
             )
-
-
-def pace_of(network: str, clock: str, rate: float, scheduler: Scheduler) -> Pace | None:
-    """Return what ties simulated time to the wall clock, or None for a virtual clock."""
-    check_rate(network, clock, rate)
-    if network == "processes":
-        from .drivers.reactor import Reactor
-
-        return Reactor(scheduler, rate)
-    if clock == "virtual":
-        return None
-    from .drivers.pace import RealPace
-
-    return RealPace(rate)

@@ -1,8 +1,7 @@
 """How does a test break a cluster?
 
 `Chaos.inject` installs one fault.  Hardships are named combinations of faults and of what a
-cluster suffers; each is a context manager that takes back what it did, and each name is a
-scenario for markers and the command line.
+cluster suffers; each is a context manager that takes back what it did.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from .service.service import Service
 from .sim.clock import to_ns
 from .sim.flow import Flow
 from .sim.scheduler import SERVICE_LANE
-from .toxiproxy.scenarios import LINKS
 from .toxiproxy.server import ToxiproxyServer
 
 
@@ -37,8 +35,8 @@ class Chaos(Installer):
         toxiproxy: stands between applications and HSM processes, or None; `slow-link` and its like need it.
     """
 
-    def __init__(self, service: Service, network: Network, minimum: int) -> None:
-        super().__init__(service, {**SCENARIOS, **LINKS})
+    def __init__(self, service: Service, network: Network, minimum: int, scenarios: Mapping[str, ScenarioKind]) -> None:
+        super().__init__(service, scenarios)
         self.toxiproxy: ToxiproxyServer | None = None
         self._network = network
         self._minimum = minimum
@@ -384,41 +382,3 @@ def _check_answered(what: str, op: str) -> None:
         raise UsageError(
             f"{what} takes an operation that one HSM answers{nearest(str(op), both)}; there are {', '.join(both)}"
         )
-
-
-SCENARIOS: Mapping[str, ScenarioKind] = {
-    kind.name: kind
-    for kind in (
-        ScenarioKind(
-            "kill-mid-create",
-            "the HSM that makes a key is lost while it is cloned",
-            Chaos.kill_mid_create,
-            "after_copies",
-        ),
-        ScenarioKind("replaced-hsm", "an HSM is lost for good, a new one joins from a snapshot", Chaos.replace, "hsm"),
-        ScenarioKind("delay-sync", "each round of the service's sweep comes later", Chaos.delay_sync, "seconds"),
-        ScenarioKind("stall-sync", "the service's sweep makes no round", Chaos.stall_sync),
-        ScenarioKind("fail-clone", "HSMs refuse copies", Chaos.fail_clone, "hsm"),
-        ScenarioKind(
-            "fail-cleanup", "creates fail and what they leave is not removed", Chaos._scenario_fail_cleanup, "hsm"
-        ),
-        ScenarioKind("lost-ack", "the first answer to an operation is lost", Chaos.lose_response, "op"),
-        ScenarioKind("failed-ack", "an operation is done and answered with an error, once", Chaos.fail_response, "op"),
-        ScenarioKind("glitch", "an operation fails once, undone", Chaos.glitch, "op"),
-        ScenarioKind("partition", "a client and an HSM cannot reach each other", Chaos.partition),
-        ScenarioKind("gray-failure", "an HSM is up and silent", Chaos.pause, "hsm"),
-        ScenarioKind("throttled", "an HSM answers that it is busy (0xBB)", Chaos.throttle, "hsm"),
-        ScenarioKind("full-hsm", "an HSM has no room for another key", Chaos.fill, "hsm"),
-        ScenarioKind("full-disk", "an HSM's disk has no room for another token key", Chaos.fill_disk, "hsm"),
-        ScenarioKind("full-sessions", "an HSM opens no further session", Chaos.exhaust_sessions, "hsm"),
-        ScenarioKind("joining-hsm", "one more HSM joins from a snapshot", Chaos.join, "zone"),
-        ScenarioKind("az-outage", "all HSMs of one zone are off", Chaos.lose_zone, "zone"),
-        ScenarioKind("rolling-restart", "HSMs go off and on, one after the other", Chaos.rolling_restart),
-        ScenarioKind("flapping", "one HSM goes off and on again and again", Chaos.flap, "hsm"),
-        ScenarioKind("user-drift", "a user vanishes from one HSM", Chaos.drop_user),
-        ScenarioKind("crashed-hsm", "an HSM is off, restartable", Chaos.crash, "hsm"),
-        ScenarioKind("destroyed-hsm", "an HSM is lost for good", Chaos.destroy, "hsm"),
-        ScenarioKind("routed-to", "the next calls go to one HSM", Chaos.route_to, "hsm"),
-    )
-}
-"""Scenarios for every cluster, by name, in the order in which they are listed for people."""

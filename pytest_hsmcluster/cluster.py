@@ -4,13 +4,14 @@ The composition root: it builds the parts, holds them and hands them out; it dec
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from .apptime.apptime import AppTime
-from .arguments import ClientSettings, check_profile, check_run, check_shape, pace_of
+from .arguments import ClientSettings, check_profile, check_run, check_shape
 from .chaos import Chaos
 from .checkers.check import HsmCheck
 from .client.applications import Applications
@@ -25,15 +26,16 @@ from .drivers.blocking import BlockingDriver
 from .drivers.turnstile import Turnstile
 from .errors import UsageError
 from .faults.injector import Faults
+from .foundations import cluster_id, network_of, note_of, pace_of
 from .history.events import Kind
 from .history.history import History
 from .history.holdings import Holdings
 from .history.journal import Journal
 from .keys.masking import MaskingKey
 from .keys.source import KeySource, SeededSource, SystemSource
-from .network.simulated import Network
 from .pkcs11.library_client import LibraryClient
 from .pkcs11.token import Token
+from .scenarios import ALL
 from .service.accounts import first_accounts
 from .service.administration import Administration
 from .service.backup import Backup
@@ -43,7 +45,7 @@ from .service.profile import STANDARD
 from .service.register import Register
 from .service.service import Service
 from .service.world import World
-from .sim.clock import HsmClock, Pace, to_ns
+from .sim.clock import HsmClock, to_ns
 from .sim.entropy import Entropy
 from .sim.scheduler import SERVICE_LANE, Scheduler
 
@@ -117,7 +119,7 @@ class HsmCluster:
         self._closed = False
         self._entropy = Entropy(self.seed)
         self._journal = Journal()
-        note = self._note(hsms, network, clock)
+        note = note_of(self.seed, self.profile, hsms, self.minimum, network, clock)
         forgo_digest = partial(note.setdefault, "no_digest")  # and no method of ours: nobody refers back to the cluster
         self._turnstile = Turnstile(forgo_digest)
         self._scheduler = Scheduler(self._turnstile)
@@ -132,7 +134,7 @@ class HsmCluster:
             self._world.register.inherit([key.handle for key in (*backup.keys, *backup.tombstones)])
         # A clone that is made with the seed of its parent is another cluster still.
         lineage = "cluster id" if backup is None else f"cluster id/{backup.cluster}/{backup.id}"
-        self.id = f"cluster-{_name(self._entropy.stream(lineage)(11))}"
+        self.id = cluster_id(self._entropy.stream(lineage))
         self.default_user = DEFAULT_USER
         drawn = self._entropy.stream("default password")(8).hex()
         self.default_password = drawn if backup is None else backup.default_password
@@ -141,28 +143,24 @@ class HsmCluster:
         self._driver = BlockingDriver(self._scheduler, self._pace)
         self.network_kind = network
         key_seed = self.seed if keys == "seeded" else None
-        try:
-            self.join_application()
-            make, self.network = _network(network, self._world, self.id, self._pace, key_seed)
-        except BaseException:
+        with ExitStack() as undoing:  # if it is refused
             if self._pace is not None:
-                self._pace.close()
-            raise
-        try:
+                undoing.callback(self._pace.close)
+            self.join_application()
+            make, self.network = network_of(network, self._world, self.id, self._pace, key_seed)
+            undoing.callback(self.network.close)
             self.service = Service(self._world, self.id, dealt, accounts, self.default_password, make)
             self.network.open()
             if backup is not None:
                 self.service.load(backup)
-        except BaseException:
-            self.network.close()
-            raise
+            undoing.pop_all()
         self.service.on_reset = self.network.reset
         self.service.on_joined = self.network.announce
         self._world.linked = self.network.reachable
         self._awaiting = AwaitingDriver(self._scheduler, self._pace)
         self._awaiting.drawn = forgo_digest
         self.clock = HsmClock(self._scheduler, self._pace, self._driver.wait)
-        self.chaos = Chaos(self.service, self.network, self.minimum)
+        self.chaos = Chaos(self.service, self.network, self.minimum, ALL)
         self.history = History(self._journal.records, note=note)
         backups = self.service.backups
         self.sites = Sites()
@@ -407,33 +405,3 @@ class HsmCluster:
         self._check_open()
         with self._turnstile:
             return self._applications.start(name)
-
-    def _note(self, hsms: int, network: str, clock: str) -> dict[str, Any]:
-        no_digest = "its clock was real, so instants differ from run to run"
-        if network == "processes":
-            no_digest = "its HSMs were processes, so chance had a say in what came first"
-        return {
-            "seed": self.seed,
-            "sdk": self.profile.sdk,
-            "hsms": hsms,
-            "create_object_minimum_nodes": self.minimum,
-            "availability_check": self.profile.sdk == 5 and self.profile.availability_check,
-            **({"no_digest": no_digest} if clock == "real" else {}),
-        }
-
-
-def _network(
-    kind: str, world: World, cluster: str, pace: Pace | None, seed: int | None
-) -> tuple[Callable[..., Hsm], Network]:
-    """Return what makes HSMs, and what carries calls to them."""
-    if kind == "simulated":
-        return Hsm, Network(world)
-    from .processes.network import processes  # imported late: it brings ssl, sockets and a database
-
-    return processes(world, cluster, pace, seed)
-
-
-def _name(drawn: bytes) -> str:
-    """Return an id's random part; ids have characters of [2-7a-zA-Z] (API reference, cloudhsmv2)."""
-    letters = "234567abcdefghijklmnopqrstuvwxyz"
-    return "".join(letters[byte % 32] for byte in drawn)

@@ -17,8 +17,8 @@ def scenarios(hook: Any) -> "Mapping[str, ScenarioKind]":
     Raises:
         pytest.UsageError: a name is taken, or what stands behind it cannot be called.
     """
-    from .chaos import SCENARIOS
     from .hardships import ScenarioKind
+    from .scenarios import SCENARIOS
     from .toxiproxy.scenarios import LINKS
 
     own = {**SCENARIOS, **LINKS}

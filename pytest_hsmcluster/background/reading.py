@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..chaos import SCENARIOS
 from ..cryptoki import CKR
 from ..errors import ConfigError, UsageError
 from ..faults.effects import Delay, Fail, FillDisk, Pass, Pause, duration_ns, duration_text
 from ..faults.points import nearest
 from ..faults.spec import Fault, parse_fault
+from ..scenarios import SCENARIOS
 from .budget import HARDSHIPS, POWER, Budget, FaultLine, HardshipLine, Line, Promise
 
 SHIPPED = ("light", "heavy")

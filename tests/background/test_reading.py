@@ -7,8 +7,8 @@ import pytest
 
 from pytest_hsmcluster.background.budget import HARDSHIPS, FaultLine
 from pytest_hsmcluster.background.reading import SHIPPED, budget_of, read_budget, shipped
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.errors import ConfigError, UsageError
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 PROMISE = """
 [promise]

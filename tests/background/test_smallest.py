@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_hsmcluster import HsmCluster
 from pytest_hsmcluster.background.smallest import RUNS, Search, Smallest, pinned, simpler
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.errors import ClusterError
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 STORM = tuple(f"drop @ wire.response hsm=hsm-{number} nth=1" for number in range(1, 9))
 

@@ -13,13 +13,13 @@ from pytest_hsmcluster.background.budget import DESTROYING, HARDSHIPS, OF_SWEEP,
 from pytest_hsmcluster.background.reading import SHIPPED, budget_of, read_budget
 from pytest_hsmcluster.background.smallest import simpler
 from pytest_hsmcluster.background.storm import Shape, draw_storm, steps
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.errors import ClusterError, ConfigError
 from pytest_hsmcluster.faults.effects import Crash, Delay, Destroy, duration_text
 from pytest_hsmcluster.faults.points import Point
 from pytest_hsmcluster.faults.spec import parse_spec
 from pytest_hsmcluster.faults.when import value_of
 from pytest_hsmcluster.history.events import Kind
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 THREE = Shape((("hsm-1", "a"), ("hsm-2", "b"), ("hsm-3", "c")))
 NS = 1_000_000_000

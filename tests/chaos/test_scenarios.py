@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pytest_hsmcluster import Fault, UsageError
-from pytest_hsmcluster.chaos import SCENARIOS, Chaos, Hardship, ScenarioKind
+from pytest_hsmcluster.chaos import Chaos, Hardship, ScenarioKind
 from pytest_hsmcluster.faults.words import SpecError
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 # A call of the verb → the text of its scenario.
 VERBS = {

@@ -187,3 +187,15 @@ def joined(parent, child):
         for who, stage in (("parent:", parent), ("child:", child))
         for name, value in stage.end().items()
     }
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**70)])
+def test_seed_with_many_digits(seed):
+    """A seed is any whole number: HSMs that are processes draw seeded keys from it, too."""
+
+    def tell(on):
+        app = on.app()
+        key = on(app.generate_key, "AES", 256, label="seeded")
+        on(app.sign, key, b"data")
+
+    assert_alike(tell, seed=seed, keys="seeded")

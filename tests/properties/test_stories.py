@@ -1,8 +1,8 @@
 """Can the stories that prove determinism tell of everything that may happen?"""
 
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.faults.effects import EFFECTS
 from pytest_hsmcluster.faults.points import Point
+from pytest_hsmcluster.scenarios import SCENARIOS
 from tests.fates import ARGUMENTS, CONDITIONS, HARDSHIPS, STRIKES, VERBS, fault
 from tests.stories import drawn, play
 

@@ -5,12 +5,12 @@ import sys
 from collections import Counter
 from hashlib import sha256
 
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.client.blocking import Client
 from pytest_hsmcluster.faults.effects import EFFECTS
 from pytest_hsmcluster.faults.points import Point
 from pytest_hsmcluster.faults.spec import Fault
 from pytest_hsmcluster.faults.when import KEYS, OPERATIONS
+from pytest_hsmcluster.scenarios import SCENARIOS
 from pytest_hsmcluster.stories.drawing import SHAPES, drawn, scenario
 from pytest_hsmcluster.stories.playing import Player
 from pytest_hsmcluster.stories.story import CHAOS

@@ -5,9 +5,9 @@ import warnings
 import pytest
 
 from pytest_hsmcluster import ConfigWarning, Point, UsageError
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.faults.points import CREATING
 from pytest_hsmcluster.faults.spec import parse_fault, parse_scenario
+from pytest_hsmcluster.scenarios import SCENARIOS
 from pytest_hsmcluster.stories.drawing import SHAPES
 from pytest_hsmcluster.stories.picking import Genes, genes_of
 from pytest_hsmcluster.stories.story import Shape

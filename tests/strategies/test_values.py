@@ -7,9 +7,9 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from pytest_hsmcluster import Fault, Point, UsageError
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.faults.effects import effect_of
 from pytest_hsmcluster.faults.spec import parse_fault, parse_scenario
+from pytest_hsmcluster.scenarios import SCENARIOS
 from pytest_hsmcluster.stories.playing import Player, play
 from pytest_hsmcluster.stories.story import CLUSTER, Shape, Step
 from pytest_hsmcluster.strategies import calls, effects, faults, hardships, schedules, shapes, stories, whens

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pytest_hsmcluster import HsmCluster
-from pytest_hsmcluster.chaos import SCENARIOS
 from pytest_hsmcluster.errors import UsageError
 from pytest_hsmcluster.faults.spec import parse_scenario
 from pytest_hsmcluster.markers import LINKS as NAMES
 from pytest_hsmcluster.markers import about_links
+from pytest_hsmcluster.scenarios import SCENARIOS
 from pytest_hsmcluster.toxiproxy.scenarios import LINKS
 from pytest_hsmcluster.toxiproxy.server import ToxiproxyServer
 

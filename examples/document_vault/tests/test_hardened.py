@@ -6,7 +6,7 @@ import pytest
 
 from examples.hurried import PROCESSES, on_both_networks, pass_a_minute
 from pytest_hsmcluster import Chaos, HsmCheck, HsmClock, HsmCluster
-from pytest_hsmcluster.chaos import SCENARIOS
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 from .. import HardenedVault, VaultUnavailable
 from ..hsm import Passing

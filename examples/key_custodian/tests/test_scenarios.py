@@ -10,7 +10,7 @@ from examples.key_custodian.ledger import Ledger
 from examples.key_custodian.tests import storms
 from examples.key_custodian.tests.small import in_memory
 from pytest_hsmcluster import Chaos, HsmCheck
-from pytest_hsmcluster.chaos import SCENARIOS
+from pytest_hsmcluster.scenarios import SCENARIOS
 
 STORMY_NIGHT = 4
 """On this night all keys are rotated, a pair among them, and a retired one is deleted."""
