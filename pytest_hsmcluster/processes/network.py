@@ -233,7 +233,13 @@ class ProcessNetwork(Network):
             self.on_needed(application, hsm)
         port = self._known[call.session].get(hsm, 0)
         address = self._detours.get((application, hsm), ("127.0.0.1", port))
-        sock = socket.socket()
+        try:
+            sock = socket.socket()
+        except OSError as error:
+            raise UsageError(
+                f"no further connection to {hsm} can be opened: {error.strerror}; close some files, or raise the limit "
+                "of this process (ulimit -n)"
+            ) from None
         sock.setblocking(False)
         sock.connect_ex(address)
         line = Line(sock, self._rack.client_context(application), self._server_name, self._reactor)

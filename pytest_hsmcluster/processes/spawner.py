@@ -79,7 +79,10 @@ class Spawner:
             NurseryEnded: somebody killed the nursery.
             UsageError: the system starts no further process.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise UsageError(f"the system starts no further HSM process: {error.strerror}") from None
         try:
             with theirs:
                 answer, fds = self._ask({"fork": str(folder)}, theirs.fileno())

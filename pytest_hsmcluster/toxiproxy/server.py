@@ -275,11 +275,11 @@ class ToxiproxyServer:
     def _poison(self, hsm: str, poison: Poison, client: str | None, direction: str, toxicity: float) -> Trouble:
         type, attributes = poison
         share = toxics.check_toxicity(toxicity)
-        self._numbers += 1
-        parts = tuple(
-            Toxic(f"{type}-{stream}-{self._numbers}", type, stream, share, attributes)
-            for stream in toxics.streams(direction)
-        )
+        streams = toxics.streams(direction)
+        with self._lock:
+            self._numbers += 1
+            number = self._numbers
+        parts = tuple(Toxic(f"{type}-{stream}-{number}", type, stream, share, attributes) for stream in streams)
         return self._begin(hsm, client, type, parts)
 
     def _begin(self, hsm: str, client: str | None, type: str, parts: tuple[Toxic, ...]) -> Trouble:

@@ -1,11 +1,14 @@
 """What do a client's connections to HSM processes do when these fall silent, close, move or join?"""
 
+import errno
+import os
 import socket
 import ssl
 
 import pytest
 
-from pytest_hsmcluster import HsmCluster, HsmUnavailable, RequestTimeout
+from pytest_hsmcluster import HsmCluster, HsmUnavailable, RequestTimeout, UsageError
+from pytest_hsmcluster.processes import network
 
 FAST = {"network": "processes", "clock_rate": 20, "join_snapshot_s": 0.1, "join_active_s": 0.2}
 
@@ -182,6 +185,21 @@ def test_hsm_that_has_moved_is_found_by_those_who_are_connected_to_nobody():
             cluster.clock.advance(3)
             client.login("crypto_user", cluster.default_password)
             assert len(client.random(8)) == 8
+
+
+def test_connection_that_finds_no_descriptor_is_told_to_people(cluster, monkeypatch):
+    """It is the limit of the test's own process, and no trouble of the cluster."""
+
+    def refuse(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    client = cluster.client("app", login=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(network.socket, "socket", refuse)
+        with pytest.raises(UsageError, match=r"to hsm-1 can be opened: Too many open files; .*ulimit -n"):
+            client.login("crypto_user", cluster.default_password)
+    client.login("crypto_user", cluster.default_password)
+    assert len(client.random(8)) == 8
 
 
 def test_detour_leads_somewhere_else_and_back(cluster):
