@@ -136,15 +136,15 @@ def _hsm_toxiproxy_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def hsm_toxiproxy(
-    request: pytest.FixtureRequest, _hsm_trial: "Trial", hsm_cluster: "HsmCluster"
-) -> "Iterator[ToxiproxyServer]":
+def hsm_toxiproxy(request: pytest.FixtureRequest, _hsm_trial: "Trial") -> "Iterator[ToxiproxyServer]":
     """A real Toxiproxy between the applications and the HSM processes of the test's cluster; undone with the test.
 
-    Skipped with the command that installs it where there is none.  In a `unittest.TestCase` it is also
-    `self.hsm_toxiproxy`.
+    That is `hsm_cluster`, or else the first one that `hsm_cluster_factory` makes.  Skipped with the command that
+    installs it where there is none.  In a `unittest.TestCase` it is also `self.hsm_toxiproxy`.
     """
-    with _hsm_trial.toxiproxy(hsm_cluster, lambda: request.getfixturevalue("_hsm_toxiproxy_url")) as server:
+    if "hsm_cluster_factory" not in request.fixturenames:
+        request.getfixturevalue("hsm_cluster")
+    with _hsm_trial.toxiproxy(lambda: request.getfixturevalue("_hsm_toxiproxy_url")) as server:
         yield server
 
 

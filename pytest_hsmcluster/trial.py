@@ -60,6 +60,7 @@ class Trial:
         self.storm = (0, 0)
         self.settle: Callable[[], None] = lambda: None
         self._door: Pkcs11Door | None = None
+        self._toxiproxy: ToxiproxyServer | None = None
         self._stormy = False
         self._findings: list[str] | None = None
 
@@ -88,6 +89,8 @@ class Trial:
         cluster.sites.ground = Ground(self.item.config.rootpath, self.item.config.getini("python_files"))
         self.clusters.append(cluster)
         self._put_behind_the_door(cluster)
+        if self._toxiproxy is not None and number == 1:
+            self._put_behind(self._toxiproxy, cluster)
         if self._stormy and number == 1:
             self._install()
         return cluster
@@ -128,31 +131,32 @@ class Trial:
             yield
 
     @contextmanager
-    def toxiproxy(self, cluster: "HsmCluster", find: Callable[[], str]) -> "Iterator[ToxiproxyServer]":
-        """Put a Toxiproxy between the applications and the HSMs of a cluster within the block.
+    def toxiproxy(self, find: Callable[[], str]) -> "Iterator[ToxiproxyServer]":
+        """Put a Toxiproxy between the applications and the HSMs of the first cluster within the block.
 
         Args:
-            cluster: its HSMs are processes.
-            find: returns the URL of the server; not asked for another cluster.
+            find: returns the URL of the server; not asked for a cluster whose HSMs are no processes.
 
         Raises:
             UsageError: the cluster's HSMs are no processes.
         """
-        from .errors import UsageError
-        from .toxiproxy.scenarios import WANTED
         from .toxiproxy.server import ToxiproxyServer
 
-        if cluster.network_kind != "processes":
-            raise UsageError(
-                f"a real Toxiproxy needs real connections: {WANTED}; this cluster has "
-                f"network={cluster.network_kind!r}. "
-                'Mark the test: @pytest.mark.hsm_cluster(network="processes")'
-            )
+        first = self.clusters[:1]  # or it comes later
+        for cluster in first:
+            _check_real(cluster)
         with ToxiproxyServer(find(), os.environ.get("PYTEST_XDIST_WORKER", "main")) as server:
-            server.attach(cast("Roads", cluster.network))
-            cluster.chaos.toxiproxy = server
+            self._toxiproxy = server
+            for cluster in first:
+                self._put_behind(server, cluster)
             self._hand("hsm_toxiproxy", server)
             yield server
+            self._toxiproxy = None
+
+    def _put_behind(self, server: "ToxiproxyServer", cluster: "HsmCluster") -> None:
+        _check_real(cluster)
+        server.attach(cast("Roads", cluster.network))
+        cluster.chaos.toxiproxy = server
 
     def door(self) -> "Pkcs11Door":
         """Return the PKCS#11 door to the clusters of this test, also to those that are made later."""
@@ -251,6 +255,18 @@ def merged(*layers: dict[str, Any]) -> dict[str, Any]:
 def real_time(arguments: dict[str, Any]) -> bool:
     """Whether clusters with these arguments live in real time."""
     return arguments.get("clock") == "real" or arguments.get("network") == "processes"
+
+
+def _check_real(cluster: "HsmCluster") -> None:
+    """Refuse a Toxiproxy before HSMs that are no processes."""
+    from .errors import UsageError
+    from .toxiproxy.scenarios import WANTED
+
+    if cluster.network_kind != "processes":
+        raise UsageError(
+            f"a real Toxiproxy needs real connections: {WANTED}; this cluster has network={cluster.network_kind!r}. "
+            'Mark the test: @pytest.mark.hsm_cluster(network="processes")'
+        )
 
 
 def _judged(cluster: "HsmCluster", names: tuple[str, ...], extra: Any, fired: bool) -> list[str]:

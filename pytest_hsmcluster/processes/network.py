@@ -229,8 +229,8 @@ class ProcessNetwork(Network):
         if application is None:  # it ended while its request was held
             return Silence.RESET
         if (application, hsm) not in self._travelled:
-            self._travelled[application, hsm] = None
             self.on_needed(application, hsm)
+            self._travelled[application, hsm] = None
         port = self._known[call.session].get(hsm, 0)
         address = self._detours.get((application, hsm), ("127.0.0.1", port))
         try:

@@ -16,7 +16,8 @@ Through `toxiproxy-python` 0.1.1, of which only the layer that speaks HTTP is us
 
 import ipaddress
 import json
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -29,6 +30,8 @@ from .roads import Address
 
 TIMEOUT_S: Final = (5.0, 30.0)
 """To connect, and to be answered: the server itself gives up after 25 s."""
+
+T = TypeVar("T")
 
 _DIRECT: Final = {"http": None, "https": None, "all": None}
 
@@ -50,28 +53,36 @@ class Api:
 
     def version(self) -> str:
         """Return what the server calls its version: `git` when it was built with `go install`."""
-        return str(self._call("get", "/version")["version"])
+        return self._call("get", "/version", lambda told: str(told["version"]))
 
     def proxies(self) -> dict[str, Proxy]:
         """Return all proxies by name, other people's too."""
-        return {name: _proxy(told) for name, told in self._call("get", "/proxies").items()}
+        return self._call("get", "/proxies", lambda told: {name: _proxy(one) for name, one in told.items()})
+
+    def names(self) -> list[str]:
+        """Return the names of all proxies; what they are may be anybody's."""
+        return self._call("get", "/proxies", list)
+
+    def toxics(self, proxy: str) -> tuple[Toxic, ...]:
+        """Return what is on a proxy."""
+        return self._call("get", f"/proxies/{proxy}", _toxics)
 
     def create(self, name: str, upstream: Address) -> Proxy:
         """Make a proxy and return it; the server chooses a port of 127.0.0.1 for it."""
         asked = {"name": name, "listen": "127.0.0.1:0", "upstream": _text(upstream), "enabled": True}
-        return _proxy(self._call("post", "/proxies", json=asked))
+        return self._call("post", "/proxies", _proxy, json=asked)
 
     def point(self, name: str, upstream: Address) -> None:
         """Have a proxy lead elsewhere; its connections are closed."""
-        self._call("post", f"/proxies/{name}", json={"upstream": _text(upstream)})
+        self._call("post", f"/proxies/{name}", _nothing, json={"upstream": _text(upstream)})
 
     def enable(self, name: str, enabled: bool) -> None:
         """Have a proxy listen, or close its connections and listen no more."""
-        self._call("post", f"/proxies/{name}", json={"enabled": enabled})
+        self._call("post", f"/proxies/{name}", _nothing, json={"enabled": enabled})
 
     def delete(self, name: str) -> None:
         """Take a proxy away; its connections are closed."""
-        self._call("delete", f"/proxies/{name}")
+        self._call("delete", f"/proxies/{name}", _nothing)
 
     def add_toxic(self, proxy: str, toxic: Toxic) -> Toxic:
         """Put a toxic on a proxy and return it as the server has it."""
@@ -82,14 +93,14 @@ class Api:
             "toxicity": toxic.toxicity,
             "attributes": dict(toxic.attributes),
         }
-        return _toxic(self._call("post", f"/proxies/{proxy}/toxics", json=asked))
+        return self._call("post", f"/proxies/{proxy}/toxics", _toxic, json=asked)
 
     def remove_toxic(self, proxy: str, name: str) -> None:
         """Take a toxic off a proxy."""
-        self._call("delete", f"/proxies/{proxy}/toxics/{name}")
+        self._call("delete", f"/proxies/{proxy}/toxics/{name}", _nothing)
 
-    def _call(self, verb: str, path: str, **arguments: Any) -> Any:
-        """Ask the server and return its answer, None if it is empty.
+    def _call(self, verb: str, path: str, read: Callable[[Any], T], **arguments: Any) -> T:
+        """Ask the server and return what is read from its answer, which is None if it is empty.
 
         Raises:
             ToxiproxyError: it does not answer in time or refuses.
@@ -98,12 +109,12 @@ class Api:
             answer = getattr(self._consumer, verb)(path, timeout=TIMEOUT_S, proxies=_DIRECT, **arguments)
             if answer.status_code >= 400:
                 raise self._refusal(verb, path, answer.content)
-            return answer.json() if answer.content else None
-        except requests.RequestException as error:
+            return read(answer.json() if answer.content else None)
+        except (requests.RequestException, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ToxiproxyError(
                 f"Toxiproxy at {self.url} gives no usable answer to {verb.upper()} {path} ({type(error).__name__}): "
                 "does it run there, and is it Toxiproxy?"
-            ) from error
+            ) from None
         except NotFound as error:
             raise self._refusal(verb, path, error.args[0], NotThere) from None
         except (ProxyExists, InvalidToxic) as error:
@@ -141,9 +152,16 @@ def _text(address: Address) -> str:
 
 def _proxy(told: Any) -> Proxy:
     host, _, port = told["listen"].rpartition(":")
-    toxics = tuple(_toxic(one) for one in told["toxics"])
-    return Proxy(told["name"], (host, int(port)), told["upstream"], told["enabled"], toxics)
+    return Proxy(told["name"], (host, int(port)), told["upstream"], told["enabled"], _toxics(told))
+
+
+def _toxics(told: Any) -> tuple[Toxic, ...]:
+    return tuple(_toxic(one) for one in told["toxics"])
 
 
 def _toxic(told: Any) -> Toxic:
     return Toxic(told["name"], told["type"], told["stream"], told["toxicity"], told["attributes"])
+
+
+def _nothing(told: Any) -> None:
+    """What is answered is no matter."""

@@ -37,7 +37,10 @@ class Names:
 def is_leftover(name: str) -> bool:
     """Whether a proxy was made by a process of this machine that is dead."""
     owner = _OWNED.match(name)
-    return bool(owner and owner["place"] == _place() and _began(int(owner["pid"])) != owner["began"])
+    if owner is None or owner["place"] != _place():
+        return False
+    began = _began(int(owner["pid"]))
+    return began != owner["began"] and (began is not None or not _lives(int(owner["pid"])))
 
 
 def _place() -> str:
@@ -47,12 +50,23 @@ def _place() -> str:
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process began, in ticks since the boot; None for one that is dead."""
+    """Return when a process began, in ticks since the boot; None for one that is dead, or that we may not look at."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]  # a zombie is only waited for
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process of somebody else, of which /proc may tell us nothing (`hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return False  # one of our own, of which /proc tells: a zombie
 
 
 def _plain(name: str) -> str:

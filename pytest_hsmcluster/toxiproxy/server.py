@@ -1,5 +1,6 @@
 """How does a test put trouble between applications and HSMs, and how does all of it go away again?"""
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -80,9 +81,9 @@ class ToxiproxyServer:
     the same server: only proxies of our own are made, changed and deleted.
 
     Verbs take `client` (one application's name; None for all), `direction` (`both`, `upstream`: from the application to
-    the HSM, or `downstream`) and `toxicity` (the share of connections that are struck, drawn for each when it begins).
-    They raise `UsageError` for arguments that make no sense and where no cluster is attached, and `ToxiproxyError` when
-    the server does not answer.
+    the HSM, or `downstream`) and `toxicity` (the share of connections that are struck: drawn for each way by itself,
+    when a connection begins and when toxics change).  They raise `UsageError` for arguments that make no sense and
+    where no cluster is attached, and `ToxiproxyError` when the server does not answer.
 
     Args:
         url: of a server that runs: `http://127.0.0.1:8474`.
@@ -107,6 +108,7 @@ class ToxiproxyServer:
         self._numbers = 0
         self._roads: Roads | None = None
         self._closed = False
+        self._owner = os.getpid()
 
     @property
     def version(self) -> str:
@@ -121,7 +123,7 @@ class ToxiproxyServer:
     def toxics(self, client: str, hsm: str) -> tuple[Toxic, ...]:
         """Return the toxics between an application and an HSM, as the server has them."""
         way = self._ways.get((client, hsm))
-        return () if way is None else self._api.proxies()[way.name].toxics
+        return () if way is None else self._api.toxics(way.name)
 
     def __repr__(self) -> str:
         return f"<ToxiproxyServer {self.url}, {len(self._ways)} proxies, {len(self._troubles)} troubles>"
@@ -144,11 +146,14 @@ class ToxiproxyServer:
     def detach(self) -> None:
         """End all troubles, the newest first, have connections go straight, and delete our proxies.
 
-        Everything is tried, also when something fails.  Doing it twice is harmless.
+        Everything is tried, also when something fails.  Doing it twice is harmless, and in a process that was forked
+        it does nothing: proxies and connections are those of its parent.
 
         Raises:
             ToxiproxyError: the server does not answer; another run deletes what is left.
         """
+        if self._owner != os.getpid():
+            return
         with self._lock:
             roads, self._roads = self._roads, None
             ways = [*self._ways.values()]
@@ -178,7 +183,7 @@ class ToxiproxyServer:
 
     def remove_leftovers(self) -> list[str]:
         """Delete the proxies that killed test processes of this machine have left, and return their names."""
-        names = [name for name in self._api.proxies() if is_leftover(name)]
+        names = [name for name in self._api.names() if is_leftover(name)]
         for name in names:
             with suppress(NotThere):  # another worker was faster
                 self._api.delete(name)
@@ -339,20 +344,31 @@ class ToxiproxyServer:
         roads = self._roads
         if roads is None:
             return
-        upstream = roads.upstream(hsm)  # like detour() without our lock: it may want one of its own
+        try:
+            upstream = roads.upstream(hsm)  # like detour() without our lock: it may want one of its own
+        except UsageError:  # it is a member no more: whoever still knows it is refused there, as without a proxy
+            return
         with self._lock:
             if self._roads is not roads:  # detached meanwhile
                 return
-            way = self._ways.get((client, hsm))
-            if way is None:
-                proxy = self._api.create(self._names.new(client, hsm), upstream)
-                way = self._ways[client, hsm] = _Way(client, hsm, proxy.name, proxy.listen)
-                for trouble in self._troubles:
-                    if trouble.strikes(client, hsm):
-                        self._apply(trouble, way)
+            way = self._ways.get((client, hsm)) or self._paved(client, hsm, upstream)
         roads.detour(client, hsm, way.address)
         if self._roads is not roads:
             roads.detour(client, hsm, None)
+
+    def _paved(self, client: str, hsm: str, upstream: Address) -> _Way:
+        """Make a proxy, with all that is to trouble it; one that cannot be made so is not made."""
+        proxy = self._api.create(self._names.new(client, hsm), upstream)
+        way = self._ways[client, hsm] = _Way(client, hsm, proxy.name, proxy.listen)
+        try:
+            for trouble in self._troubles:
+                if trouble.strikes(client, hsm):
+                    self._apply(trouble, way)
+        except ToxiproxyError:
+            with suppress(ToxiproxyError):
+                self._delete(way)
+            raise
+        return way
 
     def _moved(self, hsm: str) -> None:
         roads = self._roads

@@ -9,11 +9,12 @@ forked: so one thread starts the server, waits until it is to end, ends it by it
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -98,6 +99,7 @@ class StartedServer:
         self.pid = 0
         self.url = ""
         self._path = path
+        self._why = ""
         self._said = threading.Event()
         self._enough = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="hsmcluster toxiproxy", daemon=True)
@@ -105,7 +107,8 @@ class StartedServer:
         self._said.wait()
         if not self.url:
             self._keeper.join()
-            raise ToxiproxyError(f"{path} did not begin to listen: try `{path} -host 127.0.0.1 -port 0`")
+            why = f"cannot be started: {self._why}" if self._why else "did not begin to listen"
+            raise ToxiproxyError(f"{path} {why}; try `{path} -host 127.0.0.1 -port 0`")
 
     def close(self) -> None:
         """End the server.  Doing it twice is harmless."""
@@ -119,15 +122,18 @@ class StartedServer:
         try:
             # In a session of its own, so that Ctrl-C reaches the tests only, which still have to undo.
             process = subprocess.Popen(
-                words, stdin=quiet, stdout=quiet, stderr=quiet, env={}, close_fds=True, start_new_session=True
+                words, stdin=quiet, stdout=quiet, stderr=quiet, close_fds=True, start_new_session=True
             )
             try:
                 if self._await_port(process):
                     self._said.set()
                     self._enough.wait()
             finally:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # also what a wrapper has started
                 process.wait()
+        except OSError as error:
+            self._why = str(error)
         finally:
             self._said.set()
 

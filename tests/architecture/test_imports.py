@@ -47,7 +47,7 @@ DOORS = {
     "concurrent": ("apptime/threads.py",),
     "multiprocessing": (),
     "subprocess": ("processes/spawner.py", "toxiproxy/starting.py"),
-    "signal": ("processes/guard.py", "processes/link.py", "processes/spawner.py"),
+    "signal": ("processes/guard.py", "processes/link.py", "processes/spawner.py", "toxiproxy/starting.py"),
     "select": ("drivers/reactor.py", "processes/pipe.py", "processes/link.py"),
     "selectors": ("apptime/loops.py", "pkcs11/server.py"),
     "socket": ("pkcs11/server.py", "toxiproxy/server.py", *SOCKETS),

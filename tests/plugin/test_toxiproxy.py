@@ -115,6 +115,45 @@ def test_the_command_line_brings_the_fixture(run, shared):
     result.assert_outcomes(passed=2)
 
 
+def test_it_stands_before_the_first_cluster_of_the_factory(run, shared):
+    """A test that makes its own has no other, and that is the one which suffers; whoever calls the factory."""
+    source = """
+        import pytest
+
+        pytestmark = [pytest.mark.hsm_cluster(hsms=1, network="processes"), pytest.mark.hsm_chaos("link-down hsm-1")]
+
+        @pytest.fixture
+        def made(hsm_cluster_factory):
+            return hsm_cluster_factory()
+
+        def suffers(cluster):
+            return [one.hsm for one in cluster.chaos.toxiproxy.troubles], cluster.chaos.unfired
+
+        def test_in_the_body(hsm_cluster_factory, _hsm_trial):
+            cluster, other = hsm_cluster_factory(), hsm_cluster_factory()
+            assert suffers(cluster) == (["hsm-1"], []) and other.chaos.toxiproxy is None
+            assert _hsm_trial.clusters == [cluster, other]
+
+        def test_in_a_fixture(made, _hsm_trial):
+            assert suffers(made) == (["hsm-1"], [])
+            assert _hsm_trial.clusters == [made]
+    """
+    run(source, apart=True).assert_outcomes(passed=2)
+
+
+def test_a_simulated_cluster_of_the_factory_is_refused(run, shared):
+    """Where it is made."""
+    source = """
+        import pytest
+        from pytest_hsmcluster import UsageError
+
+        def test_simulated(hsm_cluster_factory, hsm_toxiproxy):
+            with pytest.raises(UsageError, match="a real Toxiproxy needs real connections"):
+                hsm_cluster_factory()
+    """
+    run(source, apart=True).assert_outcomes(passed=1)
+
+
 def test_two_workers_share_a_server(run, shared, pytester):
     """Each with proxies of its own; afterwards only the stranger's is there, as the fixture asserts."""
     source = """

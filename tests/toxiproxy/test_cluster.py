@@ -1,8 +1,11 @@
 """What do applications of a real cluster meet when a real Toxiproxy stands between them and the HSMs?"""
 
+import os
+from contextlib import suppress
+
 import pytest
 
-from pytest_hsmcluster import HsmCluster, HsmUnavailable, RequestTimeout
+from pytest_hsmcluster import HsmCluster, HsmUnavailable, RequestTimeout, ToxiproxyError
 from pytest_hsmcluster.toxiproxy.server import ToxiproxyServer
 
 FAST = {"network": "processes", "clock_rate": 20}
@@ -146,6 +149,52 @@ def test_answer_lost_on_the_link_leaves_a_key_that_a_check_finds(cluster, client
     assert key.label == "before"
 
 
+def test_proxy_that_could_not_be_made_is_made_for_the_next_call(cluster, toxiproxy, monkeypatch):
+    """No connection goes around it."""
+    client = cluster.client("app", login=False)
+    really, failures = toxiproxy._api.create, [ToxiproxyError("not now")]
+
+    def create(*arguments):
+        if failures:
+            raise failures.pop()
+        return really(*arguments)
+
+    monkeypatch.setattr(toxiproxy._api, "create", create)
+    with pytest.raises(ToxiproxyError, match="not now"):
+        client.login("crypto_user", cluster.default_password)
+    client = cluster.client("app")
+    with toxiproxy.down("hsm-1"), toxiproxy.down("hsm-2"):
+        with pytest.raises((HsmUnavailable, RequestTimeout)):
+            for _ in range(4):
+                client.random(8)
+
+
+def test_member_that_has_left_is_refused_as_without_a_proxy(url):
+    """A client that has not heard of that goes on with the others."""
+    with HsmCluster(2, join_snapshot_s=0.1, join_active_s=0.2, **FAST) as cluster, ToxiproxyServer(url) as toxiproxy:
+        toxiproxy.attach(cluster.network)
+        client = cluster.client("app", login=False)
+        with cluster.chaos.partition("app", "hsm-1"):
+            new = cluster.chaos.replace("hsm-1").replacement
+            while not new.alive:
+                cluster.clock.advance(0.1)
+        client.login("crypto_user", cluster.default_password)
+        assert len(client.random(8)) == 8
+
+
+def test_forked_process_leaves_the_proxies_alone(cluster, toxiproxy, client):
+    """They are its parent's, as the connections are."""
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            toxiproxy.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    use_both(client)
+    assert {way.name for way in toxiproxy._ways.values()} <= {*toxiproxy._api.proxies()}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -165,7 +214,10 @@ def test_scenario_breaks_a_link_until_all_is_undone(cluster, client, toxiproxy, 
             client.random(8)
         except (HsmUnavailable, RequestTimeout) as error:
             failed.append(error.hsm)
-    assert failed == ["hsm-1"] or ("link-down" in spec and {*failed} <= {"hsm-1"})
+    if "link-down" in spec:  # the connection ended, and by then the client may know that before it calls
+        assert {*failed} <= {"hsm-1"} and believed_up(client) == ["hsm-2"]
+    else:
+        assert failed == ["hsm-1"]
     cluster.chaos.undo_all()
     cluster.clock.advance(2 * cluster.profile.reconnect_interval_ns / 1e9)
     use_both(client)

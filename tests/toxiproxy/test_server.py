@@ -36,10 +36,11 @@ def test_bytes_pass_a_proxy_that_is_made_before_the_first_connection(proxied, ro
 
 def test_latency_holds_the_answer_back_until_it_ends(proxied, roads):
     """The HSM has got the request and the application nothing; the end of the block loses no byte."""
-    one = roads.connect()
-    with proxied.latency("hsm-1", 30, direction="downstream"):
+    one, other = roads.connect(), roads.connect("other")
+    with proxied.latency("hsm-1", 30, direction="downstream", client="app"):
         one.sendall(b"ping")
         assert roads.echoes["hsm-1"].await_bytes(4) == b"ping"
+        assert talk(other) == b"ping"  # an answer that nobody holds back has had its time
         assert is_silent(one)
     assert read(one, 4) == b"ping"
 
@@ -96,11 +97,14 @@ def test_bandwidth_lets_all_bytes_through(proxied, roads):
 
 def test_slow_close_keeps_the_end_back(proxied, roads):
     """The HSM's bytes come, its end of the connection does not."""
-    with proxied.slow_close("hsm-1", 3600):
-        one = roads.connect()
+    with proxied.slow_close("hsm-1", 3600, client="app"):
+        one, other = roads.connect(), roads.connect("other")
         assert talk(one) == b"ping"
         one.shutdown(1)
-        assert roads.echoes["hsm-1"].ends == 0 and is_silent(one)
+        other.shutdown(1)
+        assert read(other, 1) == b""  # an end that nobody keeps back has had its time
+        roads.echoes["hsm-1"].await_end()
+        assert roads.echoes["hsm-1"].ends == 1 and is_silent(one)
     assert read(one, 1) == b""
 
 

@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from pytest_hsmcluster.toxiproxy import names
 from pytest_hsmcluster.toxiproxy.answers import NotThere, Toxic, ToxiproxyError
 from pytest_hsmcluster.toxiproxy.api import Api
 from pytest_hsmcluster.toxiproxy.names import Names, is_leftover
@@ -111,6 +113,38 @@ def test_a_process_that_nobody_has_collected_is_dead():
         assert is_leftover(f"{prefix}-p{process.pid}-1-main-x-1-app-hsm_1")
 
 
+@pytest.mark.parametrize("answer", [{"etcdserver": "3.5"}, [], None, "no proxies"])
+def test_a_server_of_something_else_is_told_to_people(monkeypatch, answer):
+    """What it answers makes no sense."""
+    api = Api("http://127.0.0.1:1")
+    found = SimpleNamespace(status_code=200, content=b"x", json=lambda: answer)
+    monkeypatch.setattr(api._consumer, "get", lambda *_, **__: found)
+    with pytest.raises(ToxiproxyError, match="no usable answer to GET /version .* is it Toxiproxy"):
+        api.version()
+
+
+def test_proxies_of_others_may_be_what_they_like(monkeypatch):
+    """For leftovers nothing but their names is read."""
+    server = ToxiproxyServer("http://127.0.0.1:1")
+    theirs = {"theirs": {"listen": "localhost:redis"}}
+    found = SimpleNamespace(status_code=200, content=b"x", json=lambda: theirs)
+    monkeypatch.setattr(server._api._consumer, "get", lambda *_, **__: found)
+    assert server.remove_leftovers() == []
+
+
+def test_a_process_that_we_may_not_look_at_is_not_dead(monkeypatch):
+    """/proc can be mounted so that those of other users are not there."""
+    alive = Names("main").new("app", "hsm-1")
+
+    def deny(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(names, "_began", lambda pid: None)
+    assert is_leftover(alive)  # one of ours that has gone
+    monkeypatch.setattr(os, "kill", deny)
+    assert not is_leftover(alive)
+
+
 def test_refusals_of_the_server_are_told_in_its_words(url):
     """With the request that was refused."""
     api = Api(url)
@@ -123,7 +157,7 @@ def test_refusals_of_the_server_are_told_in_its_words(url):
     with pytest.raises(ToxiproxyError, match="invalid toxic type"):
         api.add_toxic(name, Toxic("x", "corrupt", "upstream", 1.0, {}))
     with pytest.raises(ToxiproxyError, match="POST /proxies: .*address already in use"):
-        api._call("post", "/proxies", json={"name": name + "2", "upstream": "127.0.0.1:9", "listen": api.url[7:]})
+        api._call("post", "/proxies", list, json={"name": name + "2", "upstream": "127.0.0.1:9", "listen": api.url[7:]})
     api.delete(name)
 
 

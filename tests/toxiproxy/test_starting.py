@@ -1,6 +1,7 @@
 """Does a server come from where it should, and does it go when we do?"""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -89,6 +90,29 @@ def test_a_program_that_does_not_listen_is_an_error():
     """It says what to try."""
     with pytest.raises(ToxiproxyError, match="/bin/true did not begin to listen"):
         StartedServer("/bin/true")
+
+
+def test_a_program_that_cannot_be_started_is_an_error(monkeypatch):
+    """It says why."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ToxiproxyError, match="cannot be started: .*No such file or directory: '/nowhere/python'"):
+        StartedServer("/bin/true")
+
+
+def test_what_a_wrapper_has_started_ends_with_it(monkeypatch, tmp_path):
+    """As where the program on the PATH is a script that starts the real one beside itself."""
+    told = tmp_path / "pid"
+    wrapper = tmp_path / "toxiproxy-server"
+    wrapper.write_text(f"#!/bin/sh\nsleep 3600 & echo $! > {told}.new; mv {told}.new {told}; wait\n")
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(starting, "_listening_port", lambda pid: told.exists() and 1)
+    server = StartedServer(str(wrapper))
+    sleeper = os.pidfd_open(int(told.read_text()))
+    server.close()
+    ended = select.poll()
+    ended.register(sleeper, select.POLLIN)
+    assert ended.poll(1000 * PATIENCE_S)
+    os.close(sleeper)
 
 
 def test_a_running_server_is_used(url, monkeypatch):
