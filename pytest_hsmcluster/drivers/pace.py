@@ -86,12 +86,11 @@ class RealPace:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
         return (instant_ns - self._origin_ns) / NS / self.rate - (_now_s() - self._started_s)
 
-    def wait_until(self, instant_ns: int) -> bool:
-        """Sleep until real time has come to a simulated instant, and return whether it has."""
+    def wait_until(self, instant_ns: int) -> None:
+        """Sleep until real time has come to a simulated instant."""
         early_s = self.early_s(instant_ns)
         if early_s > 0:
             time.sleep(early_s)
-        return True
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
         """Step a scheduler that the caller drives until `done()`, and drive it no longer.

@@ -119,8 +119,8 @@ class Reactor(RealPace):
         self.check_process()
         super().enter(scheduler)
 
-    def wait_until(self, instant_ns: int) -> bool:
-        """Do what is due until real time has come to an instant, and return True: it has.
+    def wait_until(self, instant_ns: int) -> None:
+        """Do what is due until real time has come to an instant.
 
         Raises:
             UsageError: the world ended meanwhile, or this process was forked from the one that made it.
@@ -134,7 +134,6 @@ class Reactor(RealPace):
         finally:
             with scheduler.alone:
                 scheduler.cancel(come)
-        return True
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
         """Step a scheduler that the caller drives until `done()`, and drive it no longer; others do while it waits.

@@ -36,8 +36,8 @@ class Pace(Protocol):
     def early_s(self, instant_ns: int) -> float:
         """Return how many real seconds are left until a simulated instant; 0 or less when it has come."""
 
-    def wait_until(self, instant_ns: int) -> bool:
-        """Return when real time has come to a simulated instant, or something has come in; whether the former."""
+    def wait_until(self, instant_ns: int) -> None:
+        """Return when real time has come to a simulated instant."""
 
     def drive(self, scheduler: Scheduler, done: Callable[[], bool]) -> None:
         """Step a scheduler that the caller drives until `done()`, and drive it no longer."""
@@ -103,24 +103,29 @@ class HsmClock:
 
     def run_until_idle(self) -> None:
         """Let time pass until nothing but the service's own periodic work is left to do."""
-        while not self._scheduler.idle:
-            due_ns = self._scheduler.next_due_ns()
-            assert due_ns is not None, "a foreground timer is due"
-            # With processes an answer comes in meanwhile, and nobody waits for its deadline any more.
-            if self.pace is None or self.pace.wait_until(due_ns):
-                self._go_to(due_ns)
+        if self.pace is not None:
+            self.pace.enter(self._scheduler)
+            self.pace.drive(self._scheduler, lambda: self._scheduler.idle)
+            return
+        while (due_ns := self._next_due_ns(foreground=True)) is not None:
+            self._go_to(due_ns)
 
     def _go_to(self, instant_ns: int) -> None:
         if self._wait is not None and self._wait(instant_ns - self._scheduler.now_ns):
             return
         while self.pace is not None:
-            due_ns = self._scheduler.next_due_ns()
+            due_ns = self._next_due_ns()
             next_ns = instant_ns if due_ns is None else min(due_ns, instant_ns)
-            if self.pace.wait_until(next_ns):
-                if next_ns == instant_ns:
-                    break
-                self._scheduler.advance_to(next_ns)
+            self.pace.wait_until(next_ns)
+            if next_ns == instant_ns:
+                break
+            self._scheduler.advance_to(next_ns)
         self._scheduler.advance_to(instant_ns)
+
+    def _next_due_ns(self, *, foreground: bool = False) -> int | None:
+        """Return when something is due, with no other thread inside; None: nothing is, or nothing in the foreground."""
+        with self._scheduler.alone:
+            return None if foreground and self._scheduler.idle else self._scheduler.next_due_ns()
 
     def __repr__(self) -> str:
         return f"<HsmClock {self.now:.6f} s{', real' if self.real else ''}>"

@@ -636,3 +636,20 @@ def test_trio_leaves_nothing_behind(world):
 
     assert trio.run(main) == "answer to a"
     assert not world.scheduler._naps
+
+
+def test_idle_is_reached_with_the_last_answer_and_not_with_its_deadline(world):
+    """Nobody waits for that any more."""
+    answered = world.signals["a"] = Signal("an answer")
+
+    def call():
+        late = world.scheduler.at(world.scheduler.now_ns + HOUR_NS, list)
+        yield answered
+        world.scheduler.cancel(late)
+
+    with world.scheduler.alone:
+        world.scheduler.spawn(call(), FIRST_CLIENT_LANE, "call")
+        world.scheduler.step()
+    world.tell("a")
+    world.clock.run_until_idle()
+    assert world.scheduler.idle and world.clock.now_ns < HOUR_NS

@@ -76,3 +76,34 @@ def test_seconds_become_whole_nanoseconds(seconds, ns):
 def test_clock_shows_itself(clock):
     clock.advance(1.5)
     assert repr(clock) == "<HsmClock 1.500000 s>"
+
+
+class Alone:
+    """Says whether somebody is in the world."""
+
+    def __init__(self):
+        self.inside = 0
+
+    def __enter__(self):
+        self.inside += 1
+
+    def __exit__(self, *_):
+        self.inside -= 1
+
+
+def test_clock_looks_for_what_is_due_while_nobody_else_is_in(monkeypatch):
+    """To look drops what was cancelled, and another thread might drive meanwhile."""
+    alone, looks = Alone(), []
+    scheduler = Scheduler(alone)
+    really = Scheduler.next_due_ns
+
+    def look(self):
+        looks.append(alone.inside)
+        return really(self)
+
+    monkeypatch.setattr(Scheduler, "next_due_ns", look)
+    scheduler.at(NS, list)
+    clock = HsmClock(scheduler)
+    clock.run_until_idle()
+    clock.advance(1)
+    assert looks and all(looks)
