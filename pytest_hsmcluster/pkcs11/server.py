@@ -248,7 +248,10 @@ class Server:
             if sum(other.application is not None for other in self._connections.values()) > 1:
                 self._doubt("several applications, or threads of one, were connected at its socket at once")
             return
-        self._catch_up()
+        try:
+            self._catch_up()
+        except Exception as error:  # of a fault or hook of the test, or ours: the application gets its answer
+            connection.application.failures.append(error)
         answer = connection.application.answer(frame)
         self._tie()
         connection.unsent = _SIZE.pack(len(answer)) + answer
@@ -258,7 +261,7 @@ class Server:
         """Let as much simulated time pass as wall time has since the last answer."""
         if self._pace is not None and self._tied:
             for token in self._slots.values():
-                if token.pass_time is not None:
+                if token.pass_time is not None and not token.closed():
                     token.pass_time(self._pace.gone_ns())
 
     def _tie(self) -> None:

@@ -164,6 +164,16 @@ def test_time_can_follow_the_wall_clock(run, hsm_pkcs11, hsm_cluster, monkeypatc
         hsm_cluster.history.digest()
 
 
+def test_a_closed_cluster_does_not_stop_the_others(run, hsm_pkcs11, hsm_cluster_factory, monkeypatch):
+    """No time passes there any more."""
+    other = hsm_cluster_factory()
+    monkeypatch.setattr(pace, "time", Wall())
+    hsm_pkcs11.pace = "wall"
+    run("first")
+    other.close()
+    run("second")
+
+
 def test_a_pace_is_set_in_time(hsm_pkcs11):
     """Before somebody may be connected, and to what there is."""
     with pytest.raises(UsageError, match="pace is 'calls' or 'wall'; got 'fast'"):
