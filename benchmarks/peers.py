@@ -12,6 +12,7 @@ from typing import Self
 
 from pytest_hsmcluster.drivers.pace import today
 from pytest_hsmcluster.processes.certificates import Activation, activate, client_context, server_context, server_name
+from pytest_hsmcluster.processes.guard import die_with
 
 NAME = "cluster-echoechoech"
 _LOOPS = struct.Struct(">I")
@@ -59,8 +60,10 @@ class Echo:
     def _fork(self, activation: Activation) -> None:
         door = socket.create_server(("127.0.0.1", 0))
         self._ports.append(door.getsockname()[1])
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            die_with(parent)
             with suppress(BaseException):
                 self._serve(door, server_context(activation.hsm, activation.trust_anchor))
             os._exit(0)

@@ -362,17 +362,14 @@ class HsmCluster:
 
     def _end(self) -> None:
         self._closed = True
-        try:
-            self.chaos.undo_all()
-            self.chaos.closed = True
-            self._applications.end()
-            self._awaiting.close()
-            self.sites.close()
-            self._scheduler.end_all()
-            audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
-        finally:
-            self.network.close()
-            self._world.unplug()
+        with ExitStack() as ends:  # whatever cannot be ended, the rest is
+            for end in (self._world.unplug, self.network.close, self._write_audit, self._scheduler.end_all):
+                ends.callback(end)
+            for end in (self.sites.close, self._awaiting.close, self._applications.end, self.chaos.close):
+                ends.callback(end)
+
+    def _write_audit(self) -> None:
+        audit = tuple(hsm.audit() for hsm in self.service.hsms.values())
         self._journal.append((Kind.AUDIT, self._scheduler.now_ns, audit))
         told = Holdings(self._journal.records).audit()
         assert told == audit, f"the journal says {told}, the HSMs hold {audit}: a mistake in pytest-hsmcluster"

@@ -1,7 +1,7 @@
 """How is a fault or a hardship put into a cluster, and how is it taken out again?"""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from .drivers.turnstile import one_at_a_time
@@ -131,10 +131,18 @@ class Installer:
         """
         if self.calm_from is None:
             self.calm_from = len(self._all_of_it.world.journal)
-        for hardship in reversed([*self.hardships, *self.awaited]):
-            hardship.end()
-        for injection in reversed(self._faults.installed.copy()):
-            injection.remove()
+        with ExitStack() as ends:  # the newest first, all of them, also when one cannot be ended
+            for injection in self._faults.installed:
+                ends.callback(injection.remove)
+            for hardship in [*self.hardships, *self.awaited]:
+                ends.callback(hardship.end)
+
+    def close(self) -> None:
+        """Undo all, for good: the cluster is closed."""
+        try:
+            self.undo_all()
+        finally:
+            self.closed = True
 
     def began(
         self,

@@ -546,6 +546,23 @@ def test_only_a_user_who_is_there_can_vanish(cluster):
 # -- all together ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("end", ["undo_all", "close"])
+def test_what_cannot_be_undone_keeps_nothing_else_from_it(cluster, end):
+    """Nor the cluster from its end."""
+
+    def fail():
+        raise OSError("the server is gone")
+
+    cluster.chaos.crash("hsm-1")
+    cluster.chaos.inject("drop @ wire.request", may_miss=True)
+    cluster.chaos.began("somebody's", {}, fail)
+    with pytest.raises(OSError, match="the server is gone"):
+        {"undo_all": cluster.chaos.undo_all, "close": cluster.close}[end]()
+    assert (cluster.chaos.hardships, cluster.service.world.faults.installed) == ([], [])
+    assert states(cluster) == ["up", "up", "up"]
+    assert (cluster.history[-1].kind == "audit") == (end == "close")
+
+
 def test_undo_all_takes_everything_back(cluster, app):
     """The newest first; after it the cluster is as healthy as it can be, and nothing is installed."""
     chaos = cluster.chaos
