@@ -147,7 +147,8 @@ class Chaos(Installer):
         if a == b or not ends:
             raise UsageError(f"a partition is between a client and an HSM, or two HSMs; got {a!r} and {b!r}")
         ways = self._network.cut(a, b, direction)
-        return self.began("partition", {"a": a, "b": b, "direction": direction}, lambda: self._network.mend(ways))
+        arguments = {"a": a, "b": b, "direction": direction}
+        return self.began("partition", arguments, lambda: self._network.mend(ways), hits=lambda: self._both_met(a, b))
 
     def heal(self) -> None:
         """End every partition."""
@@ -244,6 +245,8 @@ class Chaos(Installer):
         """Switch one HSM off and on again and again, until the block or the test ends."""
         self._there(hsm)
         times = to_ns(up_s, "up_s"), to_ns(down_s, "down_s")
+        if not sum(times):
+            raise UsageError("up_s and down_s are not both 0: an HSM that flaps does so in some time")
         arguments = {"hsm": hsm, "up_s": up_s, "down_s": down_s}
         return self._scheduled("flapping", arguments, self._flap(hsm, *times), True, lambda: self._revive(hsm))
 
@@ -293,6 +296,10 @@ class Chaos(Installer):
                 undo()
 
         return self.began(name, arguments, end)
+
+    def _both_met(self, a: str, b: str) -> int:
+        """Return 1 once both have been there: an application of another name is nobody's trouble."""
+        return int(all(name in self._service.hsms or name in self._network.applications for name in (a, b)))
 
     def _there(self, hsm: str) -> Hsm:
         """Return an HSM that can still suffer something.

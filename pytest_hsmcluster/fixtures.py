@@ -1,6 +1,7 @@
 """What can a test ask for?"""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,18 @@ def hsm_toxiproxy(request: pytest.FixtureRequest, _hsm_trial: "Trial") -> "Itera
     """
     if "hsm_cluster_factory" not in request.fixturenames:
         request.getfixturevalue("hsm_cluster")
-    with _hsm_trial.toxiproxy(lambda: request.getfixturevalue("_hsm_toxiproxy_url")) as server:
-        yield server
+    from .errors import UsageError
+    from .toxiproxy.answers import ToxiproxyError
+
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(_hsm_trial.toxiproxy(lambda: request.getfixturevalue("_hsm_toxiproxy_url")))
+        except (UsageError, ToxiproxyError) as error:
+            wrong = str(error)
+        else:
+            yield server
+            return
+    pytest.fail(wrong, pytrace=False)
 
 
 @pytest.fixture

@@ -119,6 +119,12 @@ class Installer:
         return [one for one in everything if one.hits]
 
     @property
+    def hits(self) -> int:
+        """How often anything struck: faults, also those of hardships, and hardships of another kind."""
+        without = [hardship for hardship in self._begun if not hardship.injections]
+        return sum(fault.hits for fault in self._faults.all) + sum(hardship.hits for hardship in without)
+
+    @property
     def unfired(self) -> list[Injection | Hardship]:
         """Faults that had to fire and never did, and hardships of another kind that never struck."""
         faults = [injection for injection in self._faults.all if injection.hits == 0 and not injection.may_miss]

@@ -292,5 +292,7 @@ def _begin_storm(trial: "Trial") -> None:
 
     try:
         trial.begin_storm()
+        return
     except UsageError as error:
-        pytest.fail(str(error), pytrace=False)
+        text = str(error)
+    pytest.fail(text, pytrace=False)

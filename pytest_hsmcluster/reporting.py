@@ -122,6 +122,8 @@ def _title(what: str, trial: Trial, cluster: "HsmCluster") -> str:
 def _faults(cluster: "HsmCluster") -> str:
     lines = [f"struck {counted(one.hits, 'time')}: {one}" for one in cluster.chaos.injections]
     lines += [f"in force to the end: {one}" for one in cluster.chaos.hardships if not one.injections]
+    if (toxiproxy := cluster.chaos.toxiproxy) is not None:
+        lines += [f"in force to the end: {one!r}" for one in toxiproxy.troubles if not one.scenario]
     return "\n".join(lines)
 
 

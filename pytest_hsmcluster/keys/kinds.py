@@ -7,7 +7,7 @@ import difflib
 from typing import Final
 
 from ..cryptoki import CKK, CKO, CKR
-from ..errors import TemplateInvalid
+from ..errors import TemplateInvalid, UsageError
 
 KINDS: Final = {
     "AES": CKK.AES,
@@ -35,9 +35,15 @@ def check_kind(kind: str, allowed: tuple[str, ...] = tuple(KINDS), what: str = "
 def check_secret_size(kind: str, bits: int, max_generic_bytes: int = MAX_GENERIC_BYTES) -> None:
     """Refuse a secret key of a size that the service does not offer.
 
+    Raises:
+        TemplateInvalid: it does not.
+        UsageError: the size is no number.
+
     Source:
         AWS CloudHSM User Guide, "Key types". The return value is a guess.
     """
+    if isinstance(bits, bool) or not isinstance(bits, int):
+        raise UsageError(f"bits is a whole number; got {bits!r}")
     if kind == "AES":
         if bits in AES_BITS:
             return

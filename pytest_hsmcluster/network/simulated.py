@@ -42,12 +42,14 @@ class Network:
 
     Attributes:
         peers: clients with connections, in the order in which they were made.
+        applications: names of all that there have been.
         detours: where the next routed calls go, whoever makes them: HSMs, from the end of the first list that
             is not empty; see `Chaos.route_to`.
     """
 
     def __init__(self, world: World) -> None:
         self.peers: dict[int, Peer] = {}
+        self.applications: dict[str, None] = {}
         self.detours: list[list[str]] = []
         self._world = world
         self._reach = world.faults.reach
@@ -96,6 +98,7 @@ class Network:
     def enter(self, number: int, peer: Peer) -> None:
         """Take a client in."""
         self.peers[number] = peer
+        self.applications[peer.application] = None
 
     def leave(self, number: int) -> None:
         """Forget a client that has ended."""

@@ -78,6 +78,9 @@ class Service:
         Raises:
             UsageError: there is none.
         """
+        if not isinstance(id, str):
+            hint = f": {id.id!r} is the id of this one" if isinstance(id, Hsm) else ""
+            raise UsageError(f"an HSM is named by its id, such as 'hsm-1'; got {id!r}{hint}")
         if id not in self.hsms:
             raise UsageError(f"this cluster has no HSM {id!r}; it has {', '.join(self.hsms)}")
         return self.hsms[id]

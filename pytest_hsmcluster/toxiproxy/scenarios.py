@@ -28,7 +28,8 @@ def _link(name: str, meaning: str, verb: Callable[..., Trouble], needed: str | N
         bound = signature.bind(chaos.toxiproxy, **given)
         trouble = verb(*bound.args, **bound.kwargs)
         told = {key: value for key, value in given.items() if value != signature.parameters[key].default}
-        return chaos.began(name, told, trouble.end)
+        trouble.scenario = name
+        return chaos.began(name, told, trouble.end, hits=lambda: trouble.met)
 
     apply.__signature__ = signature  # type: ignore[attr-defined]  # its self stands where the chaos does
     return ScenarioKind(name, meaning, apply, "hsm")

@@ -25,6 +25,8 @@ class Trouble:
         client: name of the application, None for all.
         type: Toxiproxy's type of the toxic, or `down`.
         active: whether it has not ended.
+        met: how many connections' ways it has come upon: pairs of an application and an HSM.
+        scenario: that it was begun as, or "".
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Trouble:
         self.client = client
         self.type = type
         self.active = True
+        self.met = 0
+        self.scenario = ""
         self._end = end
         self._parts = parts
 
@@ -321,6 +325,7 @@ class ToxiproxyServer:
         return [way for way in self._ways.values() if trouble.strikes(way.client, way.hsm)]
 
     def _apply(self, trouble: Trouble, way: _Way) -> None:
+        trouble.met += 1
         for part in trouble._parts:
             self._api.add_toxic(way.name, part)
         self._settle(way)

@@ -546,6 +546,32 @@ def test_only_a_user_who_is_there_can_vanish(cluster):
 # -- all together ------------------------------------------------------------------------------
 
 
+def test_partition_of_nobody_has_not_struck(cluster, app):
+    """An application of another name is nobody's trouble; it may come yet."""
+    chaos = cluster.chaos
+    chaos.partition("app", "hsm-1")
+    chaos.partition("hsm-1", "hsm-2")
+    later = chaos.partition("later", "hsm-1")
+    assert chaos.unfired == [later]
+    assert chaos.hits == 2
+    cluster.client("later", login=False)
+    assert chaos.unfired == []
+
+
+def test_flapping_takes_some_time(cluster):
+    """Else nothing else would ever happen."""
+    with pytest.raises(UsageError, match="up_s and down_s are not both 0"):
+        cluster.chaos.flap("hsm-1", 0, 0)
+
+
+def test_an_hsm_is_named_by_its_id(cluster):
+    hsm = cluster.hsm("hsm-1")
+    with pytest.raises(UsageError, match=r"by its id, such as 'hsm-1'; got \['hsm-1'\]$"):
+        cluster.chaos.crash(["hsm-1"])
+    with pytest.raises(UsageError, match="by its id.*: 'hsm-1' is the id of this one"):
+        cluster.chaos.crash(hsm)
+
+
 @pytest.mark.parametrize("end", ["undo_all", "close"])
 def test_what_cannot_be_undone_keeps_nothing_else_from_it(cluster, end):
     """Nor the cluster from its end."""

@@ -87,13 +87,15 @@ LINKED = """
             roads.connect()
 
     @pytest.mark.hsm_chaos("slow-link hsm-1 seconds=0.2")
-    def test_alone():
-        pass
+    def test_alone(request):
+        request.getfixturevalue("roads").connect()
 
     @pytest.mark.hsm_chaos("link-down hsm=hsm-2")
     class TestCase(unittest.TestCase):
         def test_case(self):
             assert [one.type for one in self.hsm_toxiproxy.troubles] == ["down"]
+            with pytest.raises(ConnectionRefusedError):
+                self.hsm_cluster.network.connect("app", "hsm-2")
 """
 
 
@@ -107,6 +109,7 @@ def test_the_command_line_brings_the_fixture(run, shared):
     source = """
         def test_clustered(hsm_cluster):
             assert [str(one) for one in hsm_cluster.chaos.hardships] == ["dead-link hsm=hsm-1"]
+            hsm_cluster.network.connect()
 
         def test_other(request):
             assert "hsm_toxiproxy" not in request.fixturenames
@@ -119,6 +122,7 @@ def test_it_stands_before_the_first_cluster_of_the_factory(run, shared):
     """A test that makes its own has no other, and that is the one which suffers; whoever calls the factory."""
     source = """
         import pytest
+        from pytest_hsmcluster import HsmUnavailable
 
         pytestmark = [pytest.mark.hsm_cluster(hsms=1, network="processes"), pytest.mark.hsm_chaos("link-down hsm-1")]
 
@@ -127,6 +131,8 @@ def test_it_stands_before_the_first_cluster_of_the_factory(run, shared):
             return hsm_cluster_factory()
 
         def suffers(cluster):
+            with pytest.raises(HsmUnavailable):
+                cluster.client("app")
             return [one.hsm for one in cluster.chaos.toxiproxy.troubles], cluster.chaos.unfired
 
         def test_in_the_body(hsm_cluster_factory, _hsm_trial):
@@ -152,6 +158,41 @@ def test_a_simulated_cluster_of_the_factory_is_refused(run, shared):
                 hsm_cluster_factory()
     """
     run(source, apart=True).assert_outcomes(passed=1)
+
+
+def test_link_that_no_application_has_is_a_fault_that_never_fired(run, shared):
+    """Of an application that is called otherwise, say."""
+    source = """
+        import pytest
+
+        @pytest.mark.hsm_chaos("slow-link hsm-1 seconds=1ms client=aap")
+        def test_mistyped(roads):
+            roads.connect()
+    """
+    result = run(source, conftest=CONFTEST, apart=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*fault that never fired: slow-link hsm=hsm-1 seconds=* client=aap*"])
+
+
+def test_verbs_in_force_stand_in_the_report_of_a_failed_test(run, shared):
+    """As hardships do, and scenarios once."""
+    source = """
+        import pytest
+
+        @pytest.mark.hsm_chaos("link-down hsm-2")
+        def test_fails(hsm_toxiproxy, roads):
+            hsm_toxiproxy.latency("hsm-1", 0.1)
+            with pytest.raises(ConnectionRefusedError):
+                roads.connect("app", "hsm-2")
+            assert roads is None
+    """
+    result = run(source, conftest=CONFTEST, apart=True)
+    result.assert_outcomes(failed=1)
+    told = [line for line in result.outlines if "in force to the end" in line]
+    assert told == [
+        "in force to the end: link-down hsm=hsm-2",
+        "in force to the end: <Trouble latency between all clients and hsm-1, active>",
+    ]
 
 
 def test_two_workers_share_a_server(run, shared, pytester):
@@ -202,7 +243,8 @@ def test_a_simulated_network_is_refused(run):
         "--hsm-chaos=link-down hsm-1",
     )
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(['*UsageError: a real Toxiproxy needs real connections: network="processes"*'])
+    result.stdout.fnmatch_lines(['a real Toxiproxy needs real connections: network="processes"*'])
+    result.stdout.no_fnmatch_line("*fixtures.py*")
 
 
 def test_a_marker_on_a_simulated_network_is_a_collection_error(run):
