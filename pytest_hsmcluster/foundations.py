@@ -1,6 +1,7 @@
 """What does a cluster stand on before it has HSMs?"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .arguments import check_rate
@@ -18,15 +19,19 @@ _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 def pace_of(network: str, clock: str, rate: float, scheduler: Scheduler) -> Pace | None:
     """Return what ties simulated time to the wall clock, or None for a virtual clock."""
     check_rate(network, clock, rate)
+    if network == "simulated" and clock == "virtual":
+        return None
+    from .drivers.pace import RealPace, catch_up
+
+    pace: Pace
     if network == "processes":
         from .drivers.reactor import Reactor
 
-        return Reactor(scheduler, rate)
-    if clock == "virtual":
-        return None
-    from .drivers.pace import RealPace
-
-    return RealPace(rate)
+        pace = Reactor(scheduler, rate)
+    else:
+        pace = RealPace(rate)
+    scheduler.catch_up = partial(catch_up, scheduler, pace)
+    return pace
 
 
 def network_of(

@@ -135,6 +135,13 @@ class RealPace:
             raise
 
 
+def catch_up(scheduler: Scheduler, pace: Pace) -> None:
+    """Bring a world to the present that the caller has alone, unless he is in the middle of one of its steps."""
+    if not (scheduler.stepping or scheduler.ended):
+        pace.enter(scheduler)
+        scheduler.leave()
+
+
 def enter(scheduler: Scheduler, pace: Pace | None) -> None:
     """Begin to drive a scheduler, in its present: `scheduler.leave()` has to follow, unless this raises."""
     if pace is None:

@@ -86,7 +86,8 @@ Kind = TypeVar("Kind", bound=type[Any])
 def one_at_a_time(kind: Kind) -> Kind:
     """Have each public method of a class wait until no other thread drives or changes the same cluster.
 
-    Its objects have a `scheduler`.
+    What it does, it does in the present: a real clock has gone on since somebody was here.  Its objects have a
+    `scheduler`.
     """
     for name, method in vars(kind).items():
         if callable(method) and not name.startswith("_") and not isinstance(method, type):
@@ -99,6 +100,7 @@ def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: _Guarded, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         with self.scheduler.alone:
+            self.scheduler.catch_up()
             return method(self, *args, **kwargs)
 
     return guarded

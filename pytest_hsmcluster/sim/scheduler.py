@@ -35,6 +35,7 @@ class Scheduler:
         now_ns: the present instant in ns.
         run_ahead: whether flows may skip the heap when nothing else is due.
         horizon_ns: no flow runs ahead of this instant.
+        catch_up: brings the world to the present, where time is real; for whoever has it alone.
     """
 
     def __init__(self, alone: AbstractContextManager[object] | None = None) -> None:
@@ -50,6 +51,7 @@ class Scheduler:
         self._tasks: dict[Task, None] = {}
         self._naps: dict[object, tuple[int, Callable[[], None]]] = {}
         self._latest_nap_ns = 0
+        self.catch_up: Callable[[], None] = _nothing
 
     # -- timers ---------------------------------------------------------------
 
@@ -192,6 +194,7 @@ class Scheduler:
         self._heap.clear()
         self._foreground = 0
         self.ended = True
+        self.catch_up = _nothing
 
     def advance_to(self, instant_ns: int) -> None:
         """Do all that is due up to an instant, background included, and set the clock to it."""
@@ -330,6 +333,10 @@ class Scheduler:
             task.collect(task)
         elif task.error is not None:
             task.result()
+
+
+def _nothing() -> None:
+    """Simulated time is always the present."""
 
 
 def _awaited(wait: Wait | None) -> str:

@@ -231,3 +231,20 @@ def test_time_that_has_passed_meanwhile_is_not_slept_through(time, scheduler):
     scheduler.end_all()
     time.now_s += 1.0
     assert clock.now == 2.0
+
+
+def test_what_a_verb_does_it_does_in_the_present(time):
+    """The test was busy for a while: windows count from now, and what was due meanwhile has happened."""
+    with HsmCluster(3, clock="real") as cluster:
+        time.now_s += 100
+        cluster.chaos.install("crashed-hsm hsm-2 during=0s..8s")
+        assert [str(hsm.state) for hsm in cluster.hsms] == ["up", "down", "up"]
+        cluster.clock.advance(7)
+        assert cluster.hsm("hsm-2").state == "down"
+        time.now_s += 2
+        cluster.catch_up()
+        assert cluster.hsm("hsm-2").state == "up"
+        with cluster.chaos.crash("hsm-1"):
+            time.now_s += 10
+        told = [(event.kind, event.at_ns) for event in cluster.history if event.kind in ("down", "up")][-4:]
+        assert told == [("down", 100 * NS), ("up", 108 * NS), ("down", 109 * NS), ("up", 119 * NS)]
