@@ -50,6 +50,7 @@ class HsmAlone(Hsm):
     ) -> None:
         self._reporter = reporter
         self._database = database
+        self._limited = False
         super().__init__(id, zone, ip, world, accounts)
         reporter.hsm = self
         self._number, _ = database.told
@@ -157,6 +158,7 @@ class HsmAlone(Hsm):
 
     def limit_disk(self, full: bool) -> None:
         """Let the disk be full, or no longer."""
+        self._limited = full
         self._database.limit(full)
 
     def _sealed(self, number: int, facts: list[Fact]) -> bytes:
@@ -173,7 +175,7 @@ class HsmAlone(Hsm):
         self._reporter.facts, self.store.keys, self.store.tombstones = saved
 
     def _full(self) -> KeyCapacityReached:
-        return disk_full(self.id)
+        return disk_full(self.id, "" if self._limited else "nobody limits it: the folder of $TMPDIR has no room left")
 
     # -- what is told besides -----------------------------------------------------------------
 

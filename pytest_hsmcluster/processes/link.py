@@ -15,7 +15,7 @@ from .control import Done, Order, Ready
 from .pipe import Pipe
 from .spawner import Child, fork
 
-PATIENCE_S = 30.0
+PATIENCE_S = 30
 """How long an order may take that no fault can delay; then the process is taken for dead."""
 
 
@@ -60,6 +60,11 @@ class Link:
         if self._child is not None:
             self._wait(lambda: bool(self._port), "did not come up")
         return self._port
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return self._reactor.foreign
 
     def check_process(self) -> None:
         """Refuse to act in a process that was forked from the one to which it is told.
@@ -195,14 +200,17 @@ class Link:
         while not come() and self._pipe is not None:
             ready = select.poll()
             ready.register(self._pipe.fileno(), select.POLLIN)
-            if not ready.poll(PATIENCE_S * 1000):
-                raise HsmUnavailable(
-                    f"the process of {self.hsm} (pid {self.pid}) {what} within {PATIENCE_S:.0f} s: the machine is "
-                    "overloaded, or somebody stopped it",
-                    hsm=self.hsm,
-                    outcome="info",
-                )
+            for _ in range(PATIENCE_S):
+                if ready.poll(1000):
+                    break
+                if self.pid is not None and _state(self.pid) in "Tt":
+                    raise self._silent(f"{what}: somebody has stopped it (SIGSTOP), and not the cluster")
+            else:
+                raise self._silent(f"{what} within {PATIENCE_S} s: the machine is overloaded")
             self.hear()
+
+    def _silent(self, what: str) -> HsmUnavailable:
+        return HsmUnavailable(f"the process of {self.hsm} (pid {self.pid}) {what}", hsm=self.hsm, outcome="info")
 
     def _let_go(self) -> None:
         child, pipe = self._child, self._pipe

@@ -140,6 +140,8 @@ class HsmMirror(Hsm):
     @property
     def pid(self) -> int | None:
         """The number of its process; None while there is none."""
+        if not self.link.foreign:
+            self._catch_up()
         return self.link.pid
 
     @property
@@ -205,8 +207,9 @@ class HsmMirror(Hsm):
         self.link.freeze()
 
     def thaw(self) -> None:
-        """Let its process go on."""
+        """Let its process go on, and return when it has carried out what it was ordered meanwhile."""
         self.link.thaw()
+        self.limits_set()  # one order comes after the other
 
     def cut_off(self) -> None:
         """Nothing: whoever was connected learns it from the connection."""

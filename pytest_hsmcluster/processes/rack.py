@@ -5,6 +5,7 @@ themselves.  It is the home of the mirrors (see `mirror`), and tells clients' HS
 """
 
 import logging
+import shutil
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -15,6 +16,7 @@ import msgspec
 
 from ..drivers.pace import today
 from ..drivers.reactor import Reactor
+from ..errors import UsageError
 from ..faults.effects import Crash, Delay, Destroy, Fail, FillDisk, Hold, Pause
 from ..faults.injector import Injection
 from ..faults.points import Point
@@ -38,6 +40,9 @@ HANDLES_EACH = 1 << 20
 
 PARENTS_HANDLES = HANDLES_EACH * 64
 """Handles that a clone leaves to its parent, whose HSMs go on giving out theirs."""
+
+LEAST_FREE_BYTES = 1 << 20
+"""An HSM that ended where there is less has probably ended because of that."""
 
 RUNGS = (Point.HSM_RECEIVE, Point.HSM_AUTHORIZE, Point.HSM_EXECUTE, Point.HSM_COMMIT, Point.HSM_REPLY)
 """Points that a request passes in the HSM's process."""
@@ -212,8 +217,14 @@ class Rack:
         """Say that an HSM process ended by a mistake.
 
         Raises:
-            AssertionError: always.
+            UsageError: there is no room for its disk.
+            AssertionError: else.
         """
+        if shutil.disk_usage(self._folder.path).free < LEAST_FREE_BYTES:
+            raise UsageError(
+                f"HSM processes keep their disks in {self._folder.path.parent}, and no room is left there: "
+                f"{mirror.id} has ended; set TMPDIR to a larger folder"
+            )
         raise AssertionError(f"the process of {mirror.id} ended by a mistake in pytest-hsmcluster:\n{trace}")
 
     def ended(self, mirror: HsmMirror) -> None:

@@ -88,11 +88,11 @@ class StoredKey:
         return replace(self, attributes=attributes, session=session, changed=tuple(sorted(changed.items())))
 
 
-def disk_full(hsm: str) -> KeyCapacityReached:
+def disk_full(hsm: str, remedy: str = "") -> KeyCapacityReached:
     """Return the refusal of an HSM that cannot keep a token key."""
+    remedy = remedy or f"clear_disk({hsm!r}) makes room"
     return KeyCapacityReached(
-        f"the disk of {hsm} is full and keeps no further key; nothing was written (clear_disk({hsm!r}) makes room)",
-        hsm=hsm,
+        f"the disk of {hsm} is full and keeps no further key; nothing was written ({remedy})", hsm=hsm
     )
 
 

@@ -201,6 +201,13 @@ def test_full_disk_rolls_back_memory_too(alone):
     assert [type(fact) for fact in alone.facts()] == [control.Held]
 
 
+def test_disk_that_nobody_has_limited_is_full_with_its_folder(alone):
+    """No hardship is to blame, and none can be lifted."""
+    alone.database.limit(True)
+    with pytest.raises(KeyCapacityReached, match=r"nobody limits it: the folder of \$TMPDIR has no room left"):
+        alone.ask(GenerateKey("AES", 256, "no", True, None))
+
+
 def test_disk_that_breaks_rolls_back_memory_too(alone, monkeypatch):
     """What is on no disk is in no memory, and nobody is told of it, whatever is wrong with the disk."""
 

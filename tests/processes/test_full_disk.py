@@ -1,8 +1,11 @@
 """What does an HSM process do whose disk is full?"""
 
+from types import SimpleNamespace
+
 import pytest
 
-from pytest_hsmcluster import CKA, HsmCluster, KeyCapacityReached
+from pytest_hsmcluster import CKA, HsmCluster, KeyCapacityReached, UsageError
+from pytest_hsmcluster.processes import rack
 from tests.processes.inside import assert_agreed
 
 SETTINGS = {"network": "processes", "routing": "pinned", "sweep": False, "availability_check": False}
@@ -57,3 +60,13 @@ def test_mirror_takes_what_its_process_took_before_it_heard_of_a_limit(cluster):
     cluster.hsm("hsm-1").store.capacity = 0
     key = cluster.client().generate_key("AES", 256, label="key")
     assert [*cluster.hsm("hsm-1").keys] == [key.number]
+
+
+def test_hsm_that_ends_where_there_is_no_room_says_what_to_do(cluster, monkeypatch):
+    """The folder for temporary files is full: that is no mistake of this package."""
+    monkeypatch.setattr(rack.shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(UsageError, match=r"no room is left there: hsm-1 has ended; set TMPDIR"):
+        cluster.network._rack.broke(cluster.hsm("hsm-1"), "sqlite3.OperationalError: disk I/O error")
+    monkeypatch.setattr(rack.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
+    with pytest.raises(AssertionError, match="by a mistake in pytest-hsmcluster:\ndisk I/O error"):
+        cluster.network._rack.broke(cluster.hsm("hsm-1"), "disk I/O error")

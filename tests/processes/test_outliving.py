@@ -103,8 +103,9 @@ def test_hsm_killed_by_somebody_has_crashed(cluster):
     client.generate_key("AES", 256, label="gone", token=False)
     victim = cluster.hsm("hsm-1")
     traces = Traces.of(cluster)
-    os.kill(victim.pid, signal.SIGKILL)
-    traces.wait(victim.pid)
+    pid = victim.pid
+    os.kill(pid, signal.SIGKILL)
+    traces.wait(pid)
 
     assert [kept.label for kept in victim.keys.values()] == ["kept"]
     assert (victim.state, victim.pid) == (HsmState.DOWN, None)
@@ -114,6 +115,14 @@ def test_hsm_killed_by_somebody_has_crashed(cluster):
     assert client.random(8)
     cluster.close()
     traces.assert_none()
+
+
+def test_pid_tells_at_once_that_somebody_has_killed_it(cluster):
+    traces = Traces.of(cluster)
+    os.kill(cluster.hsm("hsm-1").pid, signal.SIGKILL)
+    traces.wait(traces.pids[0])
+    assert cluster.hsm("hsm-1").pid is None
+    assert cluster.hsm("hsm-1").state is HsmState.DOWN
 
 
 def test_hsm_killed_by_somebody_just_before_the_end(cluster):
@@ -129,6 +138,8 @@ def test_hsm_that_somebody_has_stopped_does_not_hinder_the_end(cluster):
     """Nobody told the cluster; it goes on in order to say what it holds."""
     os.kill(cluster.hsm("hsm-1").pid, signal.SIGSTOP)
     traces = Traces.of(cluster)
+    with pytest.raises(HsmUnavailable, match=r"did not carry out an order: somebody has stopped it \(SIGSTOP\)"):
+        cluster.hsm("hsm-1").limits_set()
     cluster.close()
     traces.assert_none()
 
