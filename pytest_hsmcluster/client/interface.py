@@ -168,8 +168,7 @@ class Calls:
         _check_template(template)
         wanted = dict(template or {})
         if label is not None:
-            if not isinstance(label, str):
-                raise UsageError(f"label= is a str; got {label!r}")
+            _check_label(label)
             wanted[CKA.LABEL] = label
         if id is not None:
             wanted[CKA.ID] = _bytes(id, "id=")
@@ -203,8 +202,7 @@ class Calls:
     def _check_create(
         self, label: str, token: bool, min_srv: int | None, timeout_s: float | None, template: Template | None
     ) -> None:
-        if not isinstance(label, str):
-            raise UsageError(f"a label is a str; got {label!r}")
+        _check_label(label)
         if not isinstance(token, bool):
             raise UsageError(f"token= is True (a token key) or False (a session key); got {token!r}")
         _check_template(template)
@@ -221,6 +219,15 @@ class Calls:
                 raise UsageError("timeout_s is valid only together with min_srv (AWS CloudHSM User Guide, genSymKey)")
             if to_ns(timeout_s, "timeout_s") == 0:
                 raise UsageError("timeout_s is a number of seconds above 0: without any time no key can be created")
+
+
+def _check_label(label: object) -> None:
+    if not isinstance(label, str):
+        raise UsageError(f"a label is a str; got {label!r}")
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"a label is text that has a form in UTF-8; got {label!r}") from None
 
 
 def _check_template(template: object) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from pytest_hsmcluster.cryptoki import CKO, CKR
-from pytest_hsmcluster.errors import DataInvalid, TemplateInvalid
+from pytest_hsmcluster.errors import DataInvalid, TemplateInvalid, UsageError
 from pytest_hsmcluster.keys.material import Material, generate_pair, generate_secret, import_material
 
 DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
@@ -27,6 +27,13 @@ def test_a_secret_has_its_size(kind, bits, system):
 
     assert (key.kind, key.part, key.bits, len(key.encoded) * 8) == (kind, CKO.SECRET_KEY, bits, bits)
     assert key.native == key.encoded
+
+
+@pytest.mark.parametrize("bits", ["256", 256.0, True, None])
+def test_a_size_is_a_number(bits, system):
+    """Else the call is written wrongly."""
+    with pytest.raises(UsageError, match="bits is a whole number"):
+        generate_secret("AES", bits, system)
 
 
 @pytest.mark.parametrize(
