@@ -372,6 +372,7 @@ class HsmCluster:
                 ends.callback(end)
             for end in (self.sites.close, self._awaiting.close, self._applications.end, self.chaos.close):
                 ends.callback(end)
+            ends.callback(self._scheduler.catch_up)  # what goes wrong in that is told, and ends nothing else
 
     def _write_audit(self) -> None:
         audit = tuple(hsm.audit() for hsm in self.service.hsms.values())

@@ -68,8 +68,10 @@ class Hardship:
         chaos, self._chaos = self._chaos, None
         if chaos is not None:
             with chaos.scheduler.alone:
-                chaos.scheduler.catch_up()
-                self._take_back(chaos)
+                try:
+                    chaos.scheduler.catch_up()
+                finally:
+                    self._take_back(chaos)
 
     def _take_back(self, chaos: "Installer") -> None:
         self.active = False

@@ -203,7 +203,7 @@ class Link:
             for _ in range(PATIENCE_S):
                 if ready.poll(1000):
                     break
-                if self.pid is not None and _state(self.pid) in "Tt":
+                if self.pid is not None and not self.frozen and _state(self.pid) in "Tt":
                     raise self._silent(f"{what}: somebody has stopped it (SIGSTOP), and not the cluster")
             else:
                 raise self._silent(f"{what} within {PATIENCE_S} s: the machine is overloaded")

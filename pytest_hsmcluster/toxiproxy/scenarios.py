@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..hardships import Hardship, ScenarioKind
-from .server import ToxiproxyServer, Trouble
+from .server import ToxiproxyServer
+from .trouble import Trouble
 
 if TYPE_CHECKING:
     from ..chaos import Chaos

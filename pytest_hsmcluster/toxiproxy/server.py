@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import RLock
@@ -15,55 +14,7 @@ from .answers import NotThere, Toxic, ToxiproxyError
 from .names import Names, is_leftover
 from .roads import Address, Roads
 from .toxics import BOTH, Poison
-
-
-class Trouble:
-    """Something that proxies do to connections; a context manager that ends it.
-
-    Attributes:
-        hsm: id of the HSM.
-        client: name of the application, None for all.
-        type: Toxiproxy's type of the toxic, or `down`.
-        active: whether it has not ended.
-        met: how many connections' ways it has come upon: pairs of an application and an HSM.
-        scenario: that it was begun as, or "".
-    """
-
-    def __init__(
-        self, end: "Callable[[Trouble], None]", hsm: str, client: str | None, type: str, parts: tuple[Toxic, ...]
-    ) -> None:
-        self.hsm = hsm
-        self.client = client
-        self.type = type
-        self.active = True
-        self.met = 0
-        self.scenario = ""
-        self._end = end
-        self._parts = parts
-
-    def strikes(self, client: str, hsm: str) -> bool:
-        """Whether it is about the connections of an application to an HSM."""
-        return self.hsm == hsm and self.client in (None, client)
-
-    def end(self) -> None:
-        """Take it back.  Doing it twice is harmless.
-
-        Raises:
-            ToxiproxyError: the server does not answer; the rest is taken back nevertheless.
-        """
-        self._end(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
-
-    def __repr__(self) -> str:
-        whom = self.client or "all clients"
-        return f"<Trouble {self.type} between {whom} and {self.hsm}, {'active' if self.active else 'ended'}>"
+from .trouble import Trouble
 
 
 @dataclass(slots=True, eq=False)
@@ -318,7 +269,7 @@ class ToxiproxyServer:
             with ExitStack() as stack:
                 for way in self._struck(trouble):
                     stack.callback(self._settle, way)
-                    for part in trouble._parts:
+                    for part in trouble.parts:
                         stack.callback(self._remove, way, part)
 
     def _struck(self, trouble: Trouble) -> list[_Way]:
@@ -326,7 +277,7 @@ class ToxiproxyServer:
 
     def _apply(self, trouble: Trouble, way: _Way) -> None:
         trouble.met += 1
-        for part in trouble._parts:
+        for part in trouble.parts:
             self._api.add_toxic(way.name, part)
         self._settle(way)
 

@@ -248,3 +248,20 @@ def test_what_a_verb_does_it_does_in_the_present(time):
             time.now_s += 10
         told = [(event.kind, event.at_ns) for event in cluster.history if event.kind in ("down", "up")][-4:]
         assert told == [("down", 100 * NS), ("up", 108 * NS), ("down", 109 * NS), ("up", 119 * NS)]
+
+
+@pytest.mark.parametrize("end", ["hardship", "cluster"])
+def test_what_goes_wrong_in_catching_up_keeps_nothing_from_its_end(time, end):
+    """It is told, and the hardship is taken back all the same."""
+
+    def fail():
+        raise ValueError("in the background")
+
+    with HsmCluster(2, clock="real") as cluster:
+        hardship = cluster.chaos.crash("hsm-1")
+        cluster.service.world.scheduler.at(NS, fail, background=True)
+        time.now_s += 2
+        with pytest.raises(ValueError, match="in the background"):
+            {"hardship": hardship.end, "cluster": cluster.close}[end]()
+        assert (cluster.chaos.hardships, cluster.hsm("hsm-1").state) == ([], "up")
+        assert (cluster.closed, cluster.chaos.closed) == (end == "cluster",) * 2
